@@ -1,0 +1,74 @@
+# Everything that authors and CI run. `make help` lists the targets.
+PYTHON ?= python3
+BIN := .venv/bin
+RUN := $(BIN)/python -m
+ONE := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
+
+.DEFAULT_GOAL := help
+.PHONY: help book test lint notebooks data serve bench test-claims test-web robust publish \
+        screenshots linkcheck colab lock clean
+
+help:  ## list the targets
+	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/' | sort | expand -t 14
+
+book: .venv/.ready  ## build the site into _build/html
+	@$(RUN) tools.book
+
+test: .venv/.ready lint  ## lint, test package and book, run every notebook as Colab would
+	$(ONE) $(BIN)/pytest tests -m "not web and not slow" -n 2 --dist loadfile -q
+	$(RUN) tools.as_colab
+
+lint: .venv/.ready  ## ruff, and notebooks that match their sources
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(RUN) tools.notebooks --check
+
+notebooks: .venv/.ready  ## rewrite notebooks/ from book/
+	$(RUN) tools.notebooks
+
+data: .venv/.ready  ## fetch every data set ahead of time
+	$(RUN) dlbook_utils.data
+
+serve: book  ## build the site and serve it on this machine, port 8000
+	$(RUN) http.server --directory _build/html --bind 127.0.0.1 8000
+
+bench: .venv/.ready  ## speeds, as ratios measured side by side
+	$(BIN)/pip install -q -r requirements-bench.txt
+	$(RUN) tools.bench
+
+test-claims: .venv/.ready  ## sabotage every headline claim and see it fail
+	$(RUN) tools.sabotage
+
+test-web: .venv/.ready  ## the built site in a headless browser: links, axe, console, requests
+	$(RUN) tools.assets
+	$(BIN)/pytest tests/web -m web -q
+
+robust: .venv/.ready  ## the chapters under other seeds, threads and instruction sets
+	$(RUN) tools.robust
+
+publish: book  ## refuse a book with a stand-in or an untested claim, else prepare the site
+	$(RUN) tools.publish
+
+screenshots: .venv/.ready  ## pictures of the built pages: light, dark, phone
+	$(RUN) tools.screenshots
+
+linkcheck: .venv/.ready  ## see that every outside address in the book answers
+	$(RUN) tools.book --linkcheck
+
+colab:  ## inside Colab's own image (or any environment): its torch, our wheel, every notebook
+	$(PYTHON) -m pip install -q pytest nbval pytest-xdist hatchling pyyaml
+	$(PYTHON) -m tools.as_colab --here
+
+lock: .venv/.ready  ## rewrite constraints.txt from what is installed
+	{ sed -n '/^#/p' constraints.txt; $(BIN)/pip freeze --exclude-editable; } > constraints.new
+	mv constraints.new constraints.txt
+
+clean:  ## remove what was built (not .venv)
+	rm -rf _build .pytest_cache .ruff_cache
+
+.venv/.ready: requirements.txt constraints.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or later is needed; say which: make PYTHON=python3.13 ..."; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
+	touch $@

@@ -1,0 +1,87 @@
+"""The training loop of the book, as built in the chapter on linear models."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dlbook_utils.devices import generator
+from dlbook_utils.guards import check_data, check_loss, check_scores, progress
+
+
+def batches(n: int, size: int, shuffle: torch.Generator | None = None) -> Iterator[Tensor]:
+    """Yield index tensors that cover 0..n-1 exactly once, `size` at a time.
+
+    The order is random if a generator is given; the last batch may be smaller.
+    """
+    order = torch.arange(n) if shuffle is None else torch.randperm(n, generator=shuffle)
+    yield from order.split(size)
+
+
+@torch.no_grad()
+def evaluate(
+    model: nn.Module, x: Tensor, y: Tensor, loss: Callable = F.cross_entropy, size: int = 1024
+) -> dict[str, float]:
+    """Return the mean loss over (x, y) and, where y (n,) holds class labels, the accuracy.
+
+    The model is put in evaluation mode and left there; no gradient is computed.
+    """
+    check_data(x, y, "evaluation data")
+    model.eval()
+    total, correct = 0.0, 0
+    for idx in batches(len(x), size):
+        scores = model(x[idx])
+        total += loss(scores, y[idx]).item() * len(idx)
+        if y.dtype == torch.int64:
+            correct += (scores.argmax(-1) == y[idx]).sum().item()
+    result = {"loss": total / len(x)}
+    return result | {"accuracy": correct / y.numel()} if y.dtype == torch.int64 else result
+
+
+def fit(
+    model: nn.Module,
+    train: tuple[Tensor, Tensor],
+    valid: tuple[Tensor, Tensor] | None = None,
+    *,
+    optimizer: torch.optim.Optimizer,
+    epochs: int,
+    size: int = 64,
+    loss: Callable = F.cross_entropy,
+    transform: Callable[[Tensor], Tensor] | None = None,
+    seed: int = 0,
+) -> list[dict[str, float]]:
+    """Train a model by minibatch gradient descent and return its history, a dict per epoch.
+
+    Arguments:
+        train, valid: pairs (x, y), resident on the model's device; x is (n, ...), y is (n, ...).
+        size: examples per batch.
+        loss: maps (scores, targets) to a mean, a 0-d tensor.
+        transform: applied to each training batch of x, for augmentation.
+        seed: of the order in which examples are drawn.
+
+    Raises TrainingFailed, naming epoch and step, as soon as the loss is not finite.
+    """
+    x, y = train
+    check_data(x, y)
+    shuffle, history = generator(seed), []
+    for epoch in progress(range(1, epochs + 1), "epochs"):
+        model.train()
+        total = 0.0
+        for step, idx in enumerate(batches(len(x), size, shuffle), 1):
+            inputs = x[idx] if transform is None else transform(x[idx])
+            scores = model(inputs)
+            check_scores(scores, y[idx])
+            value = loss(scores, y[idx])
+            total += check_loss(value, epoch, step) * len(idx)
+            optimizer.zero_grad()
+            value.backward()
+            optimizer.step()
+        row = {"epoch": epoch, "train_loss": total / len(x)}
+        if valid is not None:
+            held_out = evaluate(model, *valid, loss=loss)
+            row |= {f"valid_{name}": value for name, value in held_out.items()}
+        history.append(row)
+    return history

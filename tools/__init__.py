@@ -1,0 +1,1 @@
+"""What authors and CI run: the book, the notebooks, the checks."""

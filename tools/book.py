@@ -1,0 +1,94 @@
+"""Build the book: browser assets, then every chapter's cells, then the pages.
+
+usage: python -m tools.book                                   the whole book, into _build/html
+       python -m tools.book --page book/x/y.md --out DIR      one page for its author, into DIR
+       python -m tools.book --linkcheck                       see that outside addresses answer
+
+Warnings are errors. Prints where the book is and how long each step took.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import yaml
+
+from tools.execute import ROOT, chapters, environment, execute, report
+
+SIDE_PAGES = ("book/notation", "book/glossary", "book/bibliography")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--page", type=Path, help="build this page only")
+    parser.add_argument("--out", type=Path, default=ROOT, help="folder that gets _build/html")
+    parser.add_argument("--linkcheck", action="store_true", help="check outside addresses")
+    options = parser.parse_args()
+    steps = Steps()
+    with steps("browser assets"):
+        subprocess.run([sys.executable, "-m", "tools.assets"], cwd=ROOT, check=True)
+    pages = [options.page.resolve()] if options.page else chapters()
+    with steps("cells"):
+        ran = execute(pages)
+    if report(ran):
+        return 1
+    with steps("pages"):
+        status = build(options.out.resolve(), options.page, options.linkcheck)
+    steps.show(f"{sum(not page.cached for page in ran)} of {len(ran)} chapters executed")
+    if status == 0:
+        print(f"\nThe book is in {options.out.resolve() / '_build' / 'html' / 'index.html'}")
+    return status
+
+
+def build(out: Path, only: Path | None = None, linkcheck: bool = False) -> int:
+    """Run jupyter-book; its warnings are errors, also for a reference that leads nowhere."""
+    command = [str(Path(sys.executable).with_name("jupyter-book")), "build", "."]
+    if only:
+        out.mkdir(parents=True, exist_ok=True)
+        command += ["--toc", str(_short_contents(only, out)), "--path-output", str(out)]
+        command += ["--keep-going"]
+    else:
+        command += ["-W", "-n", "--keep-going"]
+    if linkcheck:
+        command += ["--builder", "linkcheck"]
+    return subprocess.run(command, cwd=ROOT, env=os.environ | environment()).returncode
+
+
+def _short_contents(page: Path, out: Path) -> Path:
+    """Write a table of contents with one chapter and the pages that it refers to."""
+    root = page.resolve().relative_to(ROOT).with_suffix("").as_posix()
+    side = [{"file": name} for name in SIDE_PAGES if (ROOT / f"{name}.md").exists()]
+    path = out / "_toc.yml"
+    path.write_text(yaml.safe_dump({"format": "jb-book", "root": root, "chapters": side}))
+    return path
+
+
+class Steps:
+    """Times of the build's steps: ``with steps("cells"): ...``, then ``steps.show()``."""
+
+    def __init__(self) -> None:
+        self.times: dict[str, float] = {}
+
+    def __call__(self, name: str) -> Steps:
+        self.name = name
+        return self
+
+    def __enter__(self) -> None:
+        print(f"== {self.name}", flush=True)
+        self.start = time.perf_counter()
+
+    def __exit__(self, *error: object) -> None:
+        self.times[self.name] = time.perf_counter() - self.start
+
+    def show(self, note: str) -> None:
+        parts = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in self.times.items())
+        print(f"\n{parts} ({note})")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
