@@ -1,0 +1,72 @@
+"""From a downloaded file to the files of the data set: unpack what is wanted, and check every
+member.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tarfile
+import zipfile
+import zlib
+from pathlib import Path
+
+from .hosts import WrongAnswer
+from .registry import Download, File
+
+
+def unpack(fetched: Path, item: Download, part: Path) -> dict[File, Path]:
+    """The files that `item` gives, each checked, still in the temporary folder `part`.
+
+    Members are looked for by name and written to places of our choosing, so that an archive can't
+    write elsewhere. Raises WrongAnswer if the archive is damaged, or a member is missing or is
+    not the published one.
+    """
+    if not fetched.name.endswith((".tar.gz", ".zip")):
+        file = item.gives[0].packed or item.gives[0]
+        return {_checked(file, fetched): fetched}
+    folder = part / "unpacked"
+    folder.mkdir(exist_ok=True)
+    wanted = {Path(file.path).name: file for file in item.gives}
+    try:
+        members = _from_zip if fetched.suffix == ".zip" else _from_tar
+        found = members(fetched, wanted, folder)
+    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise WrongAnswer(f"sent a damaged archive ({error})") from error
+    if missing := wanted.keys() - found.keys():
+        raise WrongAnswer(f"sent an archive without {', '.join(sorted(missing))}")
+    return {_checked(wanted[name], path): path for name, path in found.items()}
+
+
+def _from_tar(fetched: Path, wanted: dict[str, File], folder: Path) -> dict[str, Path]:
+    found = {}
+    with tarfile.open(fetched, "r:gz") as archive:
+        for member in archive:
+            name = Path(member.name).name
+            if name in wanted and member.isfile():
+                found[name] = folder / name
+                with archive.extractfile(member) as source, found[name].open("wb") as target:
+                    shutil.copyfileobj(source, target)
+    return found
+
+
+def _from_zip(fetched: Path, wanted: dict[str, File], folder: Path) -> dict[str, Path]:
+    found = {}
+    with zipfile.ZipFile(fetched) as archive:
+        for member in archive.infolist():
+            name = Path(member.filename).name
+            if name in wanted and not member.is_dir():
+                found[name] = folder / name
+                with archive.open(member) as source, found[name].open("wb") as target:
+                    shutil.copyfileobj(source, target)
+    return found
+
+
+def _checked(file: File, path: Path) -> File:
+    """`file`, if `path` holds its published content."""
+    with path.open("rb") as opened:
+        digest = hashlib.file_digest(opened, "sha256").hexdigest()
+    if digest != file.sha256:
+        name = Path(file.path).name
+        raise WrongAnswer(f"sent {name} with SHA-256 {digest[:12]}…, expected {file.sha256[:12]}…")
+    return file

@@ -1,0 +1,259 @@
+"""Where the files of a data set lie, and how they get there.
+
+The order is the folder `$DLBOOK_DATA`, then the cache (`$DLBOOK_CACHE`, else pooch's folder for
+"dlbook"), then the mirrors. `DLBOOK_OFFLINE=1` forbids the network; `DLBOOK_MIRROR` (addresses
+separated by spaces) replaces the mirrors of the registry, for a classroom that has its own copy.
+Both folders have the layout that torchvision and the original archives use.
+
+Three rules keep half-written data out: a download lives in a folder of its own until its digest
+is right, a file gets its final name in one step, and the bytes that are used are the bytes that
+were checked, each time they are read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from . import archives, hosts
+from .registry import DataError, Download, File, Source
+
+
+@dataclass(frozen=True)
+class Patience:
+    """Seconds to wait for a connection, for the next bytes and in all; the least speed in bytes/s
+    after `grace` s.
+    """
+
+    connect: float
+    read: float
+    total: float
+    speed: float
+    grace: float = 10.0
+
+
+QUICK = Patience(connect=4, read=10, total=240, speed=100_000)
+PATIENT = Patience(connect=10, read=60, total=3600, speed=0)
+
+
+class DamagedFile(DataError):
+    """A file that is there, but is not the published one."""
+
+
+_told: set[str] = set()
+
+
+def notice(subject: str, line: str) -> None:
+    """Print a line that the reader should see, once per subject and process."""
+    if subject not in _told:
+        _told.add(subject)
+        print(line, flush=True)
+
+
+def offline() -> bool:
+    """Whether `DLBOOK_OFFLINE` forbids the network."""
+    return os.environ.get("DLBOOK_OFFLINE", "").lower() not in {"", "0", "false", "no"}
+
+
+def given_folder() -> Path | None:
+    """The folder `$DLBOOK_DATA`, or None when it is not set; DataError when it is no folder."""
+    value = os.environ.get("DLBOOK_DATA")
+    if not value:
+        return None
+    folder = Path(value).expanduser()
+    if not folder.is_dir():
+        raise DataError(f"DLBOOK_DATA={value} is not a folder: correct it or unset it")
+    return folder
+
+
+def cache_folder() -> Path:
+    """The folder for downloads; it need not exist."""
+    value = os.environ.get("DLBOOK_CACHE")
+    if value:
+        return Path(value).expanduser()
+    import pooch
+
+    return Path(pooch.os_cache("dlbook"))
+
+
+def present(root: Path, file: File) -> File | None:
+    """The variant of `file` (as it is, or gzipped) that lies below `root`, or None."""
+    for variant in (file, file.packed):
+        with contextlib.suppress(OSError):
+            if variant is not None and (root / variant.path).is_file():
+                return variant
+    return None
+
+
+def read(root: Path, file: File) -> bytes:
+    """The content of `file` below `root`, checked against its SHA-256; DamagedFile if it is not
+    the published one.
+    """
+    variant = present(root, file)
+    path = root / (variant or file).path
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DamagedFile(f"{path} cannot be read: {error.strerror}") from error
+    if len(content) != variant.size:
+        raise DamagedFile(f"{path} has {len(content):,} bytes, expected {variant.size:,}")
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != variant.sha256:
+        raise DamagedFile(f"{path} has SHA-256 {digest[:12]}…, expected {variant.sha256[:12]}…")
+    return content if variant is file else gzip.decompress(content)
+
+
+def is_whole(root: Path, file: File) -> bool:
+    """Whether `file` lies below `root` and is the published one."""
+    try:
+        read(root, file)
+    except DamagedFile:
+        return False
+    return True
+
+
+def places(source: Source, *, patient: bool = False) -> Iterator[Path]:
+    """Folders in which all files of `source` lie, best first; the last one is reached by
+    downloading.
+
+    Raises DataError, after the folders, if the files can't be had from any mirror. The caller
+    goes on to the next folder when one holds a damaged file.
+    """
+    cache = cache_folder()
+    for root in (given_folder(), cache):
+        if root is not None and all(present(root, file) for file in source.files):
+            yield root
+    download(source, cache, patient=patient)
+    yield cache
+
+
+def download(source: Source, cache: Path, *, patient: bool = False, progress: bool = False) -> None:
+    """Bring every file of `source` that is missing or damaged into `cache`, one process at a time.
+
+    `patient` waits longer and ignores what is remembered of hosts. Raises DataError when a file
+    can't be had.
+    """
+    if offline():
+        raise DataError("DLBOOK_OFFLINE forbids the network")
+    with _writable(cache), _alone(cache, source.name, PATIENT if patient else QUICK):
+        part = cache / f".part-{source.name}"
+        shutil.rmtree(part, ignore_errors=True)  # what a killed process left
+        part.mkdir()
+        try:
+            for item in source.downloads:
+                if not all(is_whole(cache, file) for file in item.gives):
+                    _from_first_mirror(item, part, cache, patient, progress)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _writable(cache: Path):
+    """Turn failures to write below `cache` into one clear error."""
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise DataError(
+            f"the cache folder {cache} cannot be written ({reason}); set DLBOOK_CACHE to another"
+        ) from error
+
+
+@contextlib.contextmanager
+def _alone(cache: Path, name: str, patience: Patience):
+    """Hold the lock of a data set; the operating system frees it when its holder dies."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(cache / f".lock-{name}")
+    try:
+        lock.acquire(timeout=0.2)
+    except Timeout:
+        notice(f"wait {name}", f"{name}: another process is downloading it, waiting")
+        try:
+            lock.acquire(timeout=patience.total + 60)
+        except Timeout:
+            raise DataError(f"another process has held {lock.lock_file} for too long") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def addresses(item: Download) -> tuple[str, ...]:
+    """Where `item` can be had: the mirrors in `DLBOOK_MIRROR` when it is set, else those of the
+    registry.
+    """
+    own = os.environ.get("DLBOOK_MIRROR", "").split()
+    return tuple(f"{base.rstrip('/')}/{item.name}" for base in own) or item.urls
+
+
+def _from_first_mirror(item: Download, part: Path, cache: Path, patient: bool, progress: bool):
+    """Fetch `item` from the first mirror that delivers, and move its files to their place below
+    `cache`.
+    """
+    failures: dict[str, list[str]] = {}  # hosts by reason
+    for url in addresses(item):
+        host = urlsplit(url).netloc
+        known = {} if patient else hosts.recall(cache)
+        if reason := known.get(host) or known.get(url):
+            failures.setdefault(f"{reason} within the last hour", []).append(host)
+            continue
+        try:
+            fetched = _retrieve(item, url, part, PATIENT if patient else QUICK, progress)
+            files = archives.unpack(fetched, item, part)
+        except (hosts.NoAnswer, hosts.WrongAnswer) as error:
+            culprit = host if isinstance(error, hosts.NoAnswer) else url
+            hosts.remember(cache, culprit, str(error))
+            failures.setdefault(str(error), []).append(host)
+        else:
+            for file, path in files.items():
+                (cache / file.path).parent.mkdir(parents=True, exist_ok=True)
+                path.chmod(0o644)  # temporary files are private, a cache may be shared
+                path.replace(cache / file.path)
+            return
+    summary = "; ".join(f"{reason} ({', '.join(who)})" for reason, who in failures.items())
+    raise DataError(f"{item.name} cannot be had: {summary}")
+
+
+def _retrieve(item: Download, url: str, part: Path, patience: Patience, progress: bool) -> Path:
+    """Download `url` with pooch, which checks the digest; NoAnswer or WrongAnswer say what went
+    wrong.
+    """
+    import pooch
+
+    logger = pooch.get_logger()
+    level = logger.level
+    logger.setLevel("WARNING")
+    stream = hosts.Stream(item, patience, progress)
+    try:
+        return Path(pooch.retrieve(url, item.digest, item.name, part, downloader=stream))
+    except ValueError as error:  # pooch's word for a digest that does not match
+        raise hosts.WrongAnswer("sent a file with another digest") from error
+    finally:
+        logger.setLevel(level)
+
+
+def stamp(root: Path, file: File) -> tuple[str, int, int] | None:
+    """Path, size and time of change of `file` below `root`, or None if it is not there or has
+    another size.
+    """
+    variant = present(root, file)
+    if variant is None:
+        return None
+    try:
+        status = (root / variant.path).stat()
+    except OSError:
+        return None
+    return (
+        (variant.path, status.st_size, status.st_mtime_ns)
+        if status.st_size == variant.size
+        else None
+    )

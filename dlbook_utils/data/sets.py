@@ -1,0 +1,268 @@
+"""What `load` returns: small frozen data classes that hold a whole set in memory.
+
+Images stay uint8 (a quarter of the memory of float32) and are normalised when they are used.
+Indexing with a slice or an index tensor gives an object of the same class, and so does `split`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Labelled:
+    """Inputs `x` (n, ...) with one label each in `y` (n,), int64, from 0 to len(classes) - 1."""
+
+    x: Tensor
+    y: Tensor
+    classes: tuple[str, ...]
+    name: str
+    real: bool = True
+
+    def __post_init__(self):
+        validate(self.x, self.y, self.classes, self.name)
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def __getitem__(self, index):
+        """The samples at `index`: a slice, an index tensor, a mask or a list of positions."""
+        x, y = _take(index, self.x, self.y)
+        return replace(self, x=x, y=y)
+
+    def __repr__(self) -> str:
+        shape = "x".join(map(str, self.x.shape[1:]))
+        what = f"{len(self)} x {shape}, {len(self.classes)} classes"
+        kind = "" if self.real else ", stand-in"
+        return f"{type(self).__name__}({self.name}: {what}{kind})"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Images(Labelled):
+    """Images: x uint8 (n, c, h, w); `mean` and `std` per channel, of pixels in [0, 1]."""
+
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+
+    def __post_init__(self):
+        import torch
+
+        super().__post_init__()
+        if self.x.dtype != torch.uint8 or self.x.ndim != 4:
+            got = f"{self.x.dtype} {tuple(self.x.shape)}"
+            raise ValueError(f"{self.name}: images must be uint8 (n, c, h, w), got {got}")
+        channels = self.x.shape[1]
+        if not len(self.mean) == len(self.std) == channels:
+            got = f"{len(self.mean)} means, {len(self.std)} stds"
+            raise ValueError(
+                f"{self.name}: {channels} channels need as many means and stds, got {got}"
+            )
+
+    def pixels(self, device=None) -> Tensor:
+        """Pixels as float32 (n, c, h, w) in [0, 1]."""
+        return self.x.to(device).float().div_(255)
+
+    def inputs(self, device=None) -> Tensor:
+        """Pixels as float32 (n, c, h, w), normalised per channel with the mean and std of the
+        training set.
+        """
+        pixels = self.pixels(device)
+        mean = pixels.new_tensor(self.mean).view(-1, 1, 1)
+        std = pixels.new_tensor(self.std).view(-1, 1, 1)
+        return pixels.sub_(mean).div_(std)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Points(Labelled):
+    """Points in the plane: x float32 (n, 2)."""
+
+    def __post_init__(self):
+        import torch
+
+        super().__post_init__()
+        if self.x.dtype != torch.float32 or self.x.ndim != 2 or self.x.shape[1] != 2:
+            got = f"{self.x.dtype} {tuple(self.x.shape)}"
+            raise ValueError(f"{self.name}: points must be float32 (n, 2), got {got}")
+
+    def inputs(self, device=None) -> Tensor:
+        """The points themselves, on `device`."""
+        return self.x.to(device)
+
+
+@dataclass(frozen=True, repr=False)
+class Text:
+    """One long string; its length is counted in characters."""
+
+    text: str
+    name: str
+    real: bool = True
+
+    def __post_init__(self):
+        if not self.text:
+            raise ValueError(f"{self.name}: the text is empty")
+
+    def __len__(self) -> int:
+        return len(self.text)
+
+    def __getitem__(self, index: slice) -> Text:
+        if not isinstance(index, slice):
+            raise TypeError(f"{self.name}: text is cut with a slice, got {type(index).__name__}")
+        return replace(self, text=self.text[index])
+
+    def __repr__(self) -> str:
+        return f"Text({self.name}: {len(self)} characters{'' if self.real else ', stand-in'})"
+
+
+@dataclass(frozen=True, repr=False)
+class Lines:
+    """Short strings, or pairs of them: `items` is a tuple[str, ...] or a tuple[tuple[str, str],
+    ...].
+    """
+
+    items: tuple
+    name: str
+    real: bool = True
+
+    def __post_init__(self):
+        if not self.items:
+            raise ValueError(f"{self.name}: there are no items")
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index) -> Lines:
+        """The items at `index`: a slice, an index tensor or a list of positions."""
+        if isinstance(index, slice):
+            return replace(self, items=self.items[index])
+        positions = index.tolist() if hasattr(index, "tolist") else index
+        if not isinstance(positions, Sequence) or isinstance(positions, str):
+            raise TypeError(
+                f"{self.name}: index with a slice or positions, got {type(index).__name__}"
+            )
+        return replace(self, items=tuple(self.items[i] for i in positions))
+
+    def __repr__(self) -> str:
+        return f"Lines({self.name}: {len(self)} items{'' if self.real else ', stand-in'})"
+
+
+def _take(index, *tensors: Tensor) -> tuple[Tensor, ...]:
+    """The rows of each tensor at a slice, at positions or where a mask is True.
+
+    index_select copies whole rows, which for images is many times faster than x[index].
+    """
+    import torch
+
+    if isinstance(index, slice):
+        return tuple(tensor[index] for tensor in tensors)
+    index = torch.as_tensor(index)
+    if index.dtype == torch.bool and len(index) == len(tensors[0]):
+        index = index.nonzero()[:, 0]
+    if index.ndim != 1 or index.dtype != torch.int64:
+        got = f"{index.dtype} {tuple(index.shape)}"
+        raise TypeError(f"index with a slice, a mask or positions, int64 (m,), got {got}")
+    index = torch.where(index < 0, index + len(tensors[0]), index)
+    return tuple(tensor.index_select(0, index) for tensor in tensors)
+
+
+def validate(x: Tensor, y: Tensor, classes: Sequence[str], name: str = "data") -> None:
+    """Raise ValueError unless x (n, ...) and y (n,) belong together and the labels are in range."""
+    import torch
+
+    if len(x) == 0:
+        raise ValueError(
+            f"{name}: empty, expected at least one sample (x has shape {tuple(x.shape)})"
+        )
+    if y.dtype != torch.int64 or y.ndim != 1:
+        raise ValueError(f"{name}: labels must be int64 (n,), got {y.dtype} {tuple(y.shape)}")
+    if len(x) != len(y):
+        raise ValueError(f"{name}: {len(x)} samples but {len(y)} labels")
+    low, high = int(y.min()), int(y.max())
+    if low < 0 or high >= len(classes):
+        bad = low if low < 0 else high
+        raise ValueError(f"{name}: label {bad} is out of range, expected 0 to {len(classes) - 1}")
+
+
+def stratified_order(keys: Sequence, seed: int) -> list[int]:
+    """Positions in an order of which every beginning holds each key in its proportion, within one
+    sample.
+
+    Each sample gets its random rank within its class, divided by the size of that class; sorting
+    by this number deals the classes out evenly. NumPy's RandomState is used because its stream
+    never changes between versions.
+    """
+    import numpy as np
+
+    keys = np.asarray(keys)
+    draw = np.random.RandomState(seed)
+    place = np.empty(len(keys))
+    for key in np.unique(keys):
+        members = draw.permutation(np.flatnonzero(keys == key))
+        place[members] = (np.arange(len(members)) + draw.rand()) / len(members)
+    return np.argsort(place, kind="stable").tolist()
+
+
+def grouped_order(items: Sequence, seed: int) -> list[int]:
+    """Positions in a random order that keeps equal items together, and pairs with an equal first
+    half.
+    """
+    import numpy as np
+
+    groups: dict[str, list[int]] = {}
+    for position, item in enumerate(items):
+        groups.setdefault(item if isinstance(item, str) else item[0], []).append(position)
+    members = list(groups.values())
+    order = np.random.RandomState(seed).permutation(len(members))
+    return [position for k in order for position in members[k]]
+
+
+def split(data, *fractions: float, seed: int = 0) -> tuple:
+    """Cut a set into disjoint parts, for example `train, valid = split(ds, 0.8, 0.2)`.
+
+    Images and points are dealt out by class, so that each part has the class balance of the
+    whole. Text is cut in order. Of lines, equal ones (names that occur twice, translations of one
+    sentence) stay in the same part, so that no part can be answered from another. The same seed
+    gives the same parts on every machine.
+
+    Raises ValueError for fractions that are not positive or add up to more than 1, or for a part
+    that would be empty.
+    """
+    total = sum(fractions)
+    if not fractions or min(fractions) <= 0 or total > 1 + 1e-9:
+        raise ValueError(f"fractions must be positive and add up to at most 1, got {fractions}")
+    ends = [round(len(data) * sum(fractions[: k + 1])) for k in range(len(fractions))]
+    starts = [0, *ends[:-1]]
+    if isinstance(data, Text):
+        return _parts(data, range(len(data)), starts, ends)
+    if isinstance(data, Lines):
+        order = grouped_order(data.items, seed)
+        starts = [_next_group(data.items, order, start) for start in starts]
+        ends = [*starts[1:], _next_group(data.items, order, ends[-1])]
+    else:
+        order = stratified_order(data.y.tolist(), seed)
+    return _parts(data, order, starts, ends)
+
+
+def _parts(data, order: Sequence[int], starts: list[int], ends: list[int]) -> tuple:
+    """The items at each stretch of `order`, in their old order; ValueError if there are none."""
+    if any(start >= end for start, end in zip(starts, ends, strict=True)):
+        raise ValueError(f"{data.name}: a part of {len(data)} items would be empty")
+    if isinstance(data, Text):
+        return tuple(data[start:end] for start, end in zip(starts, ends, strict=True))
+    return tuple(data[sorted(order[start:end])] for start, end in zip(starts, ends, strict=True))
+
+
+def _next_group(items: Sequence, order: list[int], start: int) -> int:
+    """The first place at or after `start` in `order` where another group of equal items begins."""
+
+    def key(place: int) -> str:
+        item = items[order[place]]
+        return item if isinstance(item, str) else item[0]
+
+    while 0 < start < len(order) and key(start) == key(start - 1):
+        start += 1
+    return start
