@@ -130,7 +130,7 @@ def glue(name: str, value: Any) -> None:
     The value is shown as ``str(value)``: format it first, as in ``glue("acc", f"{acc:.1%}")``.
     """
     _display(
-        {GLUE + "text/plain": str(value)},
+        {GLUE + "text/plain": repr(str(value))},  # a literal: myst-nb evaluates it
         metadata={"scrapbook": {"name": name, "mime_prefix": GLUE}},
     )
 

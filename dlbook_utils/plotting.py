@@ -29,7 +29,7 @@ PALETTE = {
     "orange": ("#c4560b", "#ff9a52"),
     "green": ("#0f7f62", "#3fcfa6"),
     "purple": ("#a13d84", "#e79fd0"),
-    "gold": ("#866a05", "#e6c94a"),
+    "gold": ("#a08a3a", "#f2e08a"),
     "sky": ("#3e9fd6", "#a8dcff"),
 }
 CYCLE = ("blue", "orange", "green", "purple", "gold", "sky")

@@ -14,6 +14,7 @@ import hashlib
 import json
 import multiprocessing
 import os
+import re
 import resource
 import shutil
 import sys
@@ -78,12 +79,21 @@ def state() -> str:
 
 def _data_at_hand() -> str:
     """Return what distinguishes real data from stand-ins in this run."""
-    try:
-        from dlbook_utils import data
+    from dlbook_utils import data
 
-        return data.fingerprint()
-    except (ImportError, AttributeError):
-        return ""  # TEMPORARY until data lands
+    return data.fingerprint()
+
+
+def fetch_data(paths: list[Path]) -> None:
+    """Fetch the data sets that the chapters load, before the state is taken: it says which are
+    real. What cannot be had is not waited for; the page will say so.
+    """
+    from dlbook_utils import data
+
+    code = "\n".join(path.read_text("utf8") for path in paths)
+    for name in sorted(set(re.findall(r'data\.load\(\s*"([\w-]+)"', code))):
+        if not data.ensure(name):
+            print(f"  {name}: the real data are not at hand")
 
 
 def environment() -> dict[str, str]:
@@ -136,6 +146,7 @@ def executed(path: Path):
 
 def execute(paths: list[Path], workers: int = 2) -> list[Page]:
     """Execute those chapters that are not in the cache, and say how each went."""
+    fetch_data(paths)
     cache = open_cache()
     pages, todo = [], []
     for path in paths:
@@ -144,7 +155,8 @@ def execute(paths: list[Path], workers: int = 2) -> list[Page]:
     if todo:
         spawn = multiprocessing.get_context("spawn")
         with spawn.Pool(min(workers, len(todo)), maxtasksperchild=1) as pool:
-            for page, notebook in pool.imap_unordered(_run, todo):
+            jobs = [(path, 10 * Page(path).budget) for path in todo]
+            for page, notebook in pool.imap_unordered(_run, jobs):
                 if not page.error:
                     _keep(cache, page, notebook)
                 print(f"  {_line(page)}", flush=True)
@@ -169,13 +181,14 @@ def _keep(cache, page: Page, notebook) -> None:
     cache.cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
 
 
-def _run(path: Path):
-    """Execute one chapter in this process's own kernel; return its Page and the notebook."""
+def _run(job: tuple[Path, float]):
+    """Execute one chapter in a kernel of this process; return its Page and the notebook."""
+    path, timeout = job
     page, notebook = Page(path), read(path)
     os.environ.update(environment())
     start = time.perf_counter()
     try:
-        run_cells(notebook, path.parent, 10 * page.budget)
+        run_cells(notebook, path.parent, timeout)
     except Exception as error:  # a cell that failed, a kernel that died, a timeout
         page.error = f"{type(error).__name__}: {error}"
     page.seconds = time.perf_counter() - start

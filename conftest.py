@@ -1,0 +1,10 @@
+"""Settings for every way of running pytest here, `pytest --nbval` by itself included."""
+
+import os
+
+
+def pytest_configure(config):
+    """Have notebooks raise where a claim fails, and one thread per kernel: cores are few."""
+    if config.getoption("nbval", False):
+        os.environ.setdefault("DLBOOK_STRICT", "1")
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
