@@ -23,7 +23,8 @@ lint: .venv/.ready  ## ruff, and notebooks that match their sources
 	$(BIN)/ruff format --check .
 	$(RUN) tools.notebooks --check
 
-notebooks: .venv/.ready  ## rewrite notebooks/ from book/
+notebooks: .venv/.ready  ## rewrite notebooks/ from book/ (runs what has not run)
+	$(RUN) tools.execute
 	$(RUN) tools.notebooks
 
 data: .venv/.ready  ## fetch every data set ahead of time

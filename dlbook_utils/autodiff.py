@@ -36,7 +36,7 @@ def topological_order(root: Any) -> list[Any]:
 def unbroadcast(g: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     """Sum a gradient over the axes along which an array of this shape was repeated."""
     g = g.sum(axis=tuple(range(g.ndim - len(shape))))
-    stretched = tuple(i for i, n in enumerate(shape) if n != g.shape[i])
+    stretched = tuple(i for i, n in enumerate(shape) if n == 1)
     return g.sum(axis=stretched, keepdims=True)
 
 
@@ -62,7 +62,7 @@ def matmul_nodes(a: Any, b: Any) -> Node:
     """Return the product of two matrices (m, k) and (k, n); ValueError if they do not fit."""
     a, b = as_node(a), as_node(b)
     if a.data.ndim != 2 or b.data.ndim != 2 or a.shape[1] != b.shape[0]:
-        raise ValueError(f"shapes {a.shape} @ {b.shape} are not (m, k) @ (k, n)")
+        raise ValueError(f"{a.shape} @ {b.shape} is not (m, k) @ (k, n)")
     edges = [(a, lambda g: g @ b.data.T), (b, lambda g: a.data.T @ g)]
     return Node(a.data @ b.data, edges)
 
@@ -140,7 +140,29 @@ def take_node(a: Node, index: Any) -> Node:
     return Node(a.data[index], [(a, pull)])
 
 
-class Node:
+class Operators:
+    """Operators that are made of other operators, and need no way back of their own."""
+
+    def __neg__(self) -> Node:
+        return self * -1
+
+    def __sub__(self, other: Any) -> Node:
+        return self + other * -1
+
+    def __rsub__(self, other: Any) -> Node:
+        return self * -1 + other
+
+    def __truediv__(self, other: Any) -> Node:
+        return self * other**-1.0
+
+    def __rtruediv__(self, other: Any) -> Node:
+        return self**-1.0 * other
+
+    def __rmatmul__(self, other: Any) -> Node:
+        return as_node(other) @ self
+
+
+class Node(Operators):
     """An array (float64) that remembers its edges: pairs of parent and pull-back.
 
     Arguments:
@@ -178,11 +200,6 @@ class Node:
     __add__ = __radd__ = add_nodes
     __mul__ = __rmul__ = multiply_nodes
     __matmul__, __pow__, __getitem__ = matmul_nodes, power_node, take_node
-    __neg__ = lambda a: a * -1  # noqa: E731 (a table of operators)
-    __sub__ = lambda a, b: a + -as_node(b)  # noqa: E731
-    __rsub__ = lambda a, b: -a + b  # noqa: E731
-    __truediv__ = lambda a, b: a * as_node(b) ** -1  # noqa: E731
-    __rtruediv__ = lambda a, b: a**-1 * b  # noqa: E731
     tanh, relu, exp, log = tanh_node, relu_node, exp_node, log_node
     sum, mean, logsumexp = sum_node, mean_node, logsumexp_node
     reshape = reshape_node
@@ -219,7 +236,7 @@ def numeric_gradient(
     return gradient
 
 
-def relative_error(a: np.ndarray, b: np.ndarray) -> float:
+def gradient_error(a: np.ndarray, b: np.ndarray) -> float:
     """Return the largest difference of two arrays relative to their largest entry; 0 for 0, 0."""
     if np.shape(a) != np.shape(b):
         raise ValueError(f"shapes {np.shape(a)} and {np.shape(b)} differ")

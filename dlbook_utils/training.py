@@ -27,18 +27,22 @@ def evaluate(
 ) -> dict[str, float]:
     """Return the mean loss over (x, y) and, where y (n,) holds class labels, the accuracy.
 
-    The model is put in evaluation mode and left there; no gradient is computed.
+    The model is put in evaluation mode and left there; no gradient is computed. `loss` is a mean
+    over the examples of a batch. Raises like `fit` for data that do not fit.
     """
     check_data(x, y, "evaluation data")
     model.eval()
     total, correct = 0.0, 0
     for idx in batches(len(x), size):
         scores = model(x[idx])
+        check_scores(scores, y[idx])
         total += loss(scores, y[idx]).item() * len(idx)
         if y.dtype == torch.int64:
             correct += (scores.argmax(-1) == y[idx]).sum().item()
     result = {"loss": total / len(x)}
-    return result | {"accuracy": correct / y.numel()} if y.dtype == torch.int64 else result
+    if y.dtype == torch.int64:
+        result["accuracy"] = correct / y.numel()
+    return result
 
 
 def fit(
@@ -62,7 +66,11 @@ def fit(
         transform: applied to each training batch of x, for augmentation.
         seed: of the order in which examples are drawn.
 
-    Raises TrainingFailed, naming epoch and step, as soon as the loss is not finite.
+    A row holds "epoch", "train_loss" (the mean over the epoch's batches, each measured before its
+    step) and, with `valid`, what `evaluate` returns as "valid_loss" and "valid_accuracy".
+
+    Raises TrainingFailed, naming epoch and step, as soon as the loss is not finite; TypeError or
+    ValueError, with the shapes, for data that do not fit (see `guards`).
     """
     x, y = train
     check_data(x, y)
@@ -71,10 +79,12 @@ def fit(
         model.train()
         total = 0.0
         for step, idx in enumerate(batches(len(x), size, shuffle), 1):
-            inputs = x[idx] if transform is None else transform(x[idx])
+            inputs, targets = x[idx], y[idx]
+            if transform is not None:
+                inputs = transform(inputs)
             scores = model(inputs)
-            check_scores(scores, y[idx])
-            value = loss(scores, y[idx])
+            check_scores(scores, targets)
+            value = loss(scores, targets)
             total += check_loss(value, epoch, step) * len(idx)
             optimizer.zero_grad()
             value.backward()
@@ -82,6 +92,6 @@ def fit(
         row = {"epoch": epoch, "train_loss": total / len(x)}
         if valid is not None:
             held_out = evaluate(model, *valid, loss=loss)
-            row |= {f"valid_{name}": value for name, value in held_out.items()}
+            row |= {f"valid_{key}": held_out[key] for key in held_out}
         history.append(row)
     return history

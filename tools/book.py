@@ -10,7 +10,9 @@ Warnings are errors. Prints where the book is and how long each step took.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -38,6 +40,7 @@ def main() -> int:
     if report(ran):
         return 1
     with steps("pages"):
+        forget_old_pages(options.out.resolve() / "_build")
         status = build(options.out.resolve(), options.page, options.linkcheck)
     steps.show(f"{sum(not page.cached for page in ran)} of {len(ran)} chapters executed")
     if status == 0:
@@ -57,6 +60,23 @@ def build(out: Path, only: Path | None = None, linkcheck: bool = False) -> int:
     if linkcheck:
         command += ["--builder", "linkcheck"]
     return subprocess.run(command, cwd=ROOT, env=os.environ | environment()).returncode
+
+
+def forget_old_pages(folder: Path) -> None:
+    """Have Sphinx read all pages anew when what turns them into HTML has changed: it looks at
+    their sources only.
+    """
+    files = [ROOT / "_config.yml", ROOT / "package-lock.json", ROOT / "constraints.txt"]
+    for name in ("_ext", "_static", "_templates"):
+        files += sorted(path for path in (ROOT / "book" / name).rglob("*.*") if path.is_file())
+    texts = b"\0".join(path.read_bytes() for path in files if path.suffix != ".pyc")
+    digest = hashlib.sha256(texts).hexdigest()
+    stamp = folder / ".made-with"
+    if not stamp.exists() or stamp.read_text() != digest:
+        for old in ("html", ".doctrees"):
+            shutil.rmtree(folder / old, ignore_errors=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        stamp.write_text(digest)
 
 
 def _short_contents(page: Path, out: Path) -> Path:
