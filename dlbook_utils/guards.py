@@ -34,7 +34,14 @@ def check_data(x: Tensor, y: Tensor, where: str = "training data") -> None:
 
 
 def check_scores(scores: Tensor, y: Tensor) -> None:
-    """Raise unless class scores (n, k) fit labels (n,) in 0..k-1; other targets pass."""
+    """Raise unless class scores (n, k) fit labels (n,) in 0..k-1, and predictions of numbers have
+    the shape of their targets: (n, 1) against (n,) would silently become (n, n) in a loss.
+    """
+    if y.is_floating_point() and scores.shape != y.shape:
+        raise ValueError(
+            f"predictions have shape {tuple(scores.shape)}, targets {tuple(y.shape)}: "
+            "reshape one of them"
+        )
     if y.dtype != torch.int64 or y.ndim != 1:
         return
     if scores.ndim != 2 or len(scores) != len(y):

@@ -126,3 +126,17 @@ def boom(answer):
 def test_check_answer_never_raises(capsys, answer, test, says):
     check_answer("Exercise 1", answer, test)
     assert f"Exercise 1: {says}" in capsys.readouterr().out
+
+
+def test_glue_keeps_a_text_as_it_is(monkeypatch):
+    import ast
+
+    kept = []
+    monkeypatch.setattr(
+        claims, "_display", lambda bundle, metadata: kept.append((bundle, metadata))
+    )
+    glue("count", "6,570")
+    bundle, metadata = kept[0]
+    (value,) = bundle.values()
+    assert ast.literal_eval(value) == "6,570"  # myst-nb evaluates it: not a tuple
+    assert metadata["scrapbook"]["name"] == "count"

@@ -130,3 +130,9 @@ def test_progress_shows_a_bar_to_somebody(monkeypatch, capsys):
 def test_the_build_and_the_tests_show_no_bar(monkeypatch):
     monkeypatch.setenv("DLBOOK_STRICT", "1")
     assert not guards._watched()
+
+
+def test_predictions_of_another_shape_than_their_targets_are_refused():
+    with pytest.raises(ValueError, match=r"shape \(4, 1\), targets \(4,\)"):
+        check_scores(torch.zeros(4, 1), torch.zeros(4))
+    check_scores(torch.zeros(4, 2), torch.zeros(4, 2))

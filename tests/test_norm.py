@@ -29,7 +29,7 @@ PAIRS = {
 
 
 def randn(*shape, seed=0):
-    return torch.randn(*shape, generator=generator(seed), dtype=torch.float64)
+    return torch.randn(shape, generator=generator(seed), dtype=torch.float64)
 
 
 def twins(ours, theirs):
