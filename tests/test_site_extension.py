@@ -375,7 +375,7 @@ def test_a_slider_has_its_frames_and_a_number(good):
     assert json.loads(slider["data-values"]) == ["0.1", "a\tb"]
     assert figure.figcaption.em.text == "faster"
     number = figure.select_one(".caption-number").text.strip()
-    assert re.fullmatch(r"Fig\. \d+\.1", number)
+    assert re.fullmatch(r"Figure \d+\.1", number)
     assert page.select_one("p a[href='#fig-rate']").text == number
 
 
