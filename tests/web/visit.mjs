@@ -145,12 +145,13 @@ async function slide(page, address, pages) {
 async function unfold(page, address, pages) {
   for (const name of pages) {
     await page.goto(`${address}/${name}`);
-    const id = await page.locator("article details[id]").first().getAttribute("id", { timeout: 200 }).catch(() => null);
-    if (!id) continue;
-    const before = await page.locator(`#${id}`).evaluate((details) => details.open);
-    await page.evaluate((hash) => { location.hash = hash; }, id);
+    const details = page.locator("article details[id]").first();
+    if (!await details.count()) continue;
+    const open = () => details.evaluate((element) => element.open);
+    const before = await open();
+    await page.evaluate((hash) => { location.hash = hash; }, await details.getAttribute("id"));
     await page.waitForTimeout(100);
-    return { page: name, before, after: await page.locator(`#${id}`).evaluate((details) => details.open) };
+    return { page: name, before, after: await open() };
   }
   return null;
 }
