@@ -68,16 +68,21 @@ class Ngrams(nn.Module):
     def __init__(self, x: Tensor, y: Tensor, K: int, order: int, smoothing: float = 1.0):
         super().__init__()
         self.order = order
-        counts = torch.full((K,) * (order + 1), float(smoothing))
         here = y != IGNORED
         places = [*(c[here] for c in contexts(x, order)), y[here]]
-        counts.index_put_(tuple(places), torch.ones(()), accumulate=True)
+        counts = torch.full((K,) * (order + 1), float(smoothing), device=x.device)
+        counts.index_put_(tuple(places), counts.new_ones(()), accumulate=True)
         self.register_buffer("log_p", (counts / counts.sum(-1, keepdim=True)).log())
 
     def forward(self, x: Tensor) -> Tensor:
         if self.order == 0:
             return self.log_p.expand(*x.shape, -1)
         return self.log_p[tuple(contexts(x, self.order))]
+
+    def read(self, x: Tensor, past: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return what follows each of the ids x (n, T), and all that was read so far."""
+        past = x if past is None else torch.cat([past, x], dim=1)
+        return self(past)[:, -x.shape[1] :], past
 
 
 def sequence_loss(scores: Tensor, y: Tensor) -> Tensor:
@@ -95,6 +100,35 @@ def bits_per_character(model: nn.Module, x: Tensor, y: Tensor) -> float:
     return sequence_loss(model(x), y).item() / log(2)
 
 
+@torch.no_grad()
+def draw_words(
+    model: nn.Module,
+    n: int,
+    shuffle: torch.Generator,
+    temperature: float = 1.0,
+    longest: int = 20,
+) -> Tensor:
+    """Let a model write n words; return their ids (n, longest), 0 from the end of a word on.
+
+    Each character is drawn from softmax(scores / temperature) and then read by the model, whose
+    `read` maps ids (n, T) and its memory so far, or None, to scores (n, T, K) and its memory.
+    The higher the temperature, the more daring the choice. Raises ValueError unless it is > 0.
+    """
+    if temperature <= 0:
+        raise ValueError(f"a temperature is positive, got {temperature}")
+    place = [*model.parameters(), *model.buffers()][0].device
+    x, h = torch.zeros(n, 1, dtype=torch.int64, device=place), None
+    written, done = [], torch.zeros(n, dtype=torch.bool)
+    for _ in range(longest):
+        scores, h = model.read(x, h)
+        p = (scores[:, -1] / temperature).softmax(-1).cpu()
+        k = p.multinomial(1, generator=shuffle)[:, 0].masked_fill(done, 0)
+        done |= k == 0
+        written.append(k)
+        x = k[:, None].to(place)
+    return torch.stack(written, dim=1)
+
+
 class RNN(nn.Module):
     """Elman's recurrent network: h_t = phi(W_xh x_t + W_hh h_{t-1} + b).
 
@@ -105,7 +139,7 @@ class RNN(nn.Module):
 
     Called with X (n, T, d) and, if need be, a first state h (n, m) other than 0, it returns all
     states (n, T, m) and the last one (n, m). Weights start uniform in ±1/sqrt(m), as in nn.RNN
-    (whose two biases are one here, and starts at 0).
+    (whose two biases are one here, which starts at 0). Raises ValueError for other inputs.
     Source: J. L. Elman (1990), doi:10.1207/s15516709cog1402_1.
     """
 
@@ -117,6 +151,9 @@ class RNN(nn.Module):
         self.phi = phi
 
     def forward(self, X: Tensor, h: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        if X.ndim != 3 or X.shape[2] != self.W_xh.shape[1]:
+            d = self.W_xh.shape[1]
+            raise ValueError(f"expected inputs (n, T, {d}), got {tuple(X.shape)}")
         if h is None:
             h = X.new_zeros(len(X), len(self.b))
         states = []
@@ -151,27 +188,3 @@ class CharacterModel(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.read(x)[0]
-
-
-@torch.no_grad()
-def draw_words(
-    model: CharacterModel,
-    n: int,
-    shuffle: torch.Generator,
-    temperature: float = 1.0,
-    longest: int = 20,
-) -> Tensor:
-    """Let a model write n words; return their ids (n, longest), 0 from the end of a word on.
-
-    Each character is drawn from softmax(scores / temperature) and read by the model in turn.
-    """
-    x, h = torch.zeros(n, 1, dtype=torch.int64, device=model.head.weight.device), None
-    written, done = [], torch.zeros(n, dtype=torch.bool)
-    for _ in range(longest):
-        scores, h = model.read(x, h)
-        p = (scores[:, -1] / temperature).softmax(-1).cpu()
-        k = p.multinomial(1, generator=shuffle)[:, 0].masked_fill(done, 0)
-        done |= k == 0
-        written.append(k)
-        x = k[:, None].to(x.device)
-    return torch.stack(written, dim=1)
