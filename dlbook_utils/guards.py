@@ -46,7 +46,7 @@ def check_scores(scores: Tensor, y: Tensor) -> None:
         return
     if scores.ndim != 2 or len(scores) != len(y):
         raise ValueError(f"expected scores of shape ({len(y)}, classes), got {tuple(scores.shape)}")
-    low, high = int(y.min()), int(y.max())
+    low, high = (int(end) for end in torch.aminmax(y))
     if low < 0 or high >= scores.shape[1]:
         raise ValueError(
             f"labels must lie in 0..{scores.shape[1] - 1} for {scores.shape[1]} scores, "
