@@ -35,6 +35,7 @@ def test_a_crash_is_a_failed_claim(monkeypatch, tmp_path):
 
     notebook = new_notebook(cells=[new_code_cell("1 / 0")])
     monkeypatch.setattr(robust, "read", lambda path: notebook)
+    monkeypatch.setattr(robust, "environment", dict)  # what is set here is set for other tests, too
     monkeypatch.setenv("DLBOOK_STRICT", "0")
     (item,) = robust.run(tmp_path / "a.md", {})
     assert item["supported"] is False
