@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from dlbook_utils.notebook import display_bundle
 from dlbook_utils.sayings import SAYINGS
 
 MIME = "application/vnd.dlbook.claim+json"
@@ -129,7 +130,7 @@ def glue(name: str, value: Any) -> None:
 
     The value is shown as ``str(value)``: format it first, as in ``glue("acc", f"{acc:.1%}")``.
     """
-    _display(
+    display_bundle(
         {GLUE + "text/plain": repr(str(value))},  # a literal: myst-nb evaluates it
         metadata={"scrapbook": {"name": name, "mime_prefix": GLUE}},
     )
@@ -183,24 +184,9 @@ def _word(supported: bool | None) -> str:
 
 
 def _show(item: Claim) -> None:
-    _display({"text/plain": _plain(item), "text/html": _box(item), MIME: asdict(item)})
+    display_bundle({"text/plain": _plain(item), "text/html": _box(item), MIME: asdict(item)})
     if item.supported is False and strict():
         raise ClaimFailed(f"{item.statement} [{item.evidence or 'no evidence given'}]")
-
-
-def _display(bundle: dict[str, Any], metadata: dict[str, Any] | None = None) -> None:
-    """Show a MIME bundle in a notebook; elsewhere print its plain text."""
-    try:
-        from IPython import get_ipython
-        from IPython.display import display
-    except ImportError:
-        shell = None
-    else:
-        shell = get_ipython()
-    if shell is not None:
-        display(bundle, raw=True, metadata=metadata)
-    elif "text/plain" in bundle:
-        print(bundle["text/plain"])
 
 
 def _says(item: Claim) -> str:

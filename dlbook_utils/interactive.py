@@ -12,8 +12,8 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 
-from dlbook_utils.claims import _display
-from dlbook_utils.plotting import _building, to_svg
+from dlbook_utils.notebook import building, display_bundle
+from dlbook_utils.plotting import to_svg
 
 MIME = "application/vnd.dlbook.frames+json"
 
@@ -42,11 +42,11 @@ def explore(
     if len(values) == 0 or not alt:
         raise ValueError(f"explore needs values and an alt text, got {values!r} and {alt!r}")
     describe = alt if callable(alt) else lambda value: alt.format(value=value)
-    if _building():
+    if building():
         frames = [_frame(draw, value) for value in values]
         texts = [describe(value) for value in values]
         content = {"label": label, "values": [str(value) for value in values], "frames": frames}
-        _display({"text/plain": texts[0], MIME: content | _words(texts, caption, name)})
+        display_bundle({"text/plain": texts[0], MIME: content | _words(texts, caption, name)})
     else:
         _widget(draw, label, values)
 

@@ -73,7 +73,8 @@ def nesterov(p: Tensor, g: Tensor, state: State, lr: Rate, momentum: float = 0.9
     """Step as `heavy_ball` will have to step next if the gradient stays as it is.
 
     As torch.optim.SGD with nesterov=True: p is the point at which Nesterov's method looks ahead.
-    Source: Y. Nesterov (1983); this form: I. Sutskever et al. (2013).
+    Source: Y. Nesterov (1983); this form: I. Sutskever, J. Martens,
+    G. Dahl, G. Hinton (2013), https://proceedings.mlr.press/v28/sutskever13.html.
     """
     v = state["v"] = momentum * state["v"] + g
     p -= lr * (g + momentum * v)

@@ -7,7 +7,6 @@ notebook, whose background nobody knows, the same figure stands on a light card.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -18,6 +17,8 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+from dlbook_utils.notebook import building
 
 # name: (sentinel and light-mode colour, dark-mode colour). The hues keep apart for readers with any
 # of the three colour-vision deficiencies, and against both backgrounds (tests/test_plotting.py).
@@ -63,7 +64,7 @@ def use_style() -> None:
     set_matplotlib_formats("svg", bbox_inches="tight", pad_inches=0.04, metadata={"Date": None})
     formatter = shell.display_formatter.formatters["image/svg+xml"]
     draw = formatter.lookup_by_type(Figure)
-    if not getattr(draw, "adapted", False) and _building():
+    if not getattr(draw, "adapted", False) and building():
         formatter.for_type(Figure, _adapted(draw))
 
 
@@ -74,7 +75,7 @@ def to_svg(fig: Figure) -> str:
     buffer = io.StringIO()
     options = {"bbox_inches": "tight", "pad_inches": 0.04, "metadata": {"Date": None}}
     fig.savefig(buffer, format="svg", **options)
-    return adapt(buffer.getvalue()) if _building() else buffer.getvalue()
+    return adapt(buffer.getvalue()) if building() else buffer.getvalue()
 
 
 def adapt(svg: str) -> str:
@@ -231,10 +232,6 @@ def intervals(
     return ax
 
 
-def _building() -> bool:
-    return os.environ.get("DLBOOK_BUILD") == "1"
-
-
 def _adapted(draw: Callable[[Figure], str]) -> Callable[[Figure], str]:
     def formatter(fig: Figure) -> str:
         return adapt(draw(fig))
@@ -252,7 +249,7 @@ def _scheme() -> str:
 def _rc() -> dict[str, Any]:
     """Return the settings of the book's look."""
     ink, muted, faint = (COLORS[name] for name in ("ink", "muted", "faint"))
-    card = "none" if _building() else "#fdfdfc"
+    card = "none" if building() else "#fdfdfc"
     return {
         "figure.figsize": (5.2, 3.0),
         "figure.dpi": 96,

@@ -19,7 +19,9 @@ class Data:
 def shown(monkeypatch):
     """Collect the MIME bundles that would be displayed."""
     bundles = []
-    monkeypatch.setattr(claims, "_display", lambda bundle, metadata=None: bundles.append(bundle))
+    monkeypatch.setattr(
+        claims, "display_bundle", lambda bundle, metadata=None: bundles.append(bundle)
+    )
     monkeypatch.delenv("DLBOOK_STRICT", raising=False)
     return bundles
 
@@ -133,7 +135,7 @@ def test_glue_keeps_a_text_as_it_is(monkeypatch):
 
     kept = []
     monkeypatch.setattr(
-        claims, "_display", lambda bundle, metadata: kept.append((bundle, metadata))
+        claims, "display_bundle", lambda bundle, metadata: kept.append((bundle, metadata))
     )
     glue("count", "6,570")
     bundle, metadata = kept[0]

@@ -14,7 +14,7 @@ def draw(value):
 @pytest.fixture
 def shown(monkeypatch):
     bundles = []
-    monkeypatch.setattr(interactive, "_display", bundles.append)
+    monkeypatch.setattr(interactive, "display_bundle", bundles.append)
     monkeypatch.setenv("DLBOOK_BUILD", "1")
     return bundles
 
