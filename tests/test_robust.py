@@ -35,8 +35,36 @@ def test_a_crash_is_a_failed_claim(monkeypatch, tmp_path):
 
     notebook = new_notebook(cells=[new_code_cell("1 / 0")])
     monkeypatch.setattr(robust, "read", lambda path: notebook)
-    monkeypatch.setattr(robust, "environment", dict)  # what is set here is set for other tests, too
-    monkeypatch.setenv("DLBOOK_STRICT", "0")
     (item,) = robust.run(tmp_path / "a.md", {})
     assert item["supported"] is False
     assert "ZeroDivisionError" in item["statement"]
+
+
+def test_a_setting_reaches_the_kernel_and_only_the_kernel(monkeypatch, tmp_path):
+    from nbformat.v4 import new_code_cell, new_notebook
+
+    code = (
+        "import os\nassert os.environ['DLBOOK_SEED_OFFSET'] + os.environ['MKL_NUM_THREADS'] == '72'"
+    )
+    monkeypatch.setattr(robust, "read", lambda path: new_notebook(cells=[new_code_cell(code)]))
+    monkeypatch.delenv("DLBOOK_SEED_OFFSET", raising=False)
+    assert robust.run(tmp_path / "a.md", {"DLBOOK_SEED_OFFSET": "7", "OMP_NUM_THREADS": "2"}) == []
+    assert "DLBOOK_SEED_OFFSET" not in robust.os.environ
+    (item,) = robust.run(tmp_path / "a.md", {"DLBOOK_SEED_OFFSET": "8"})
+    assert item["supported"] is False
+
+
+def test_one_thread_runs_are_taken_two_at_a_time(monkeypatch, tmp_path):
+    from threading import Barrier
+
+    both = Barrier(2, timeout=10)  # broken, and so an error, unless two runs wait at once
+    groups = [{"OMP_NUM_THREADS": "1"}, {"OMP_NUM_THREADS": "1"}, {"OMP_NUM_THREADS": "2"}]
+    monkeypatch.setattr(robust, "settings", lambda: groups)
+
+    def run(path, setting):
+        if setting["OMP_NUM_THREADS"] == "1":
+            both.wait()
+        return [claimed(True, None)]
+
+    monkeypatch.setattr(robust, "run", run)
+    assert [setting for _, setting in robust.outcomes(tmp_path / "a.md")] == groups

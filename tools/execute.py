@@ -196,13 +196,16 @@ def _run(job: tuple[Path, float]):
     return page, notebook
 
 
-def run_cells(notebook, folder: Path, timeout: float) -> None:
-    """Run a notebook's cells in place; raises CellExecutionError at the first that fails."""
+def run_cells(notebook, folder: Path, timeout: float, env: dict[str, str] | None = None) -> None:
+    """Run a notebook's cells in place; raises CellExecutionError at the first that fails.
+
+    The kernel's environment is `env`, or that of this process.
+    """
     from nbclient import NotebookClient
 
     where, quiet = {"metadata": {"path": str(folder)}}, ["--log-level=ERROR"]
     options = {"timeout": timeout, "record_timing": False, "extra_arguments": quiet}
-    NotebookClient(notebook, resources=where, **options).execute()
+    NotebookClient(notebook, resources=where, **options).execute(env=env or dict(os.environ))
 
 
 def claims(notebook) -> list[dict]:
