@@ -1,0 +1,200 @@
+"""The models of the CIFAR-10 study, written plainly. Images in (n, 3, h, w), scores (n, 10) out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class BasicCNN(nn.Module):
+    """Three convolutions 3 x 3, each followed by ReLU and 2 x 2 max pooling, then a linear layer.
+
+    Arguments:
+        widths: channels of the three convolutions. The source does not give them.
+        side: of the images, in pixels; a multiple of 8.
+    """
+
+    def __init__(self, widths: Sequence[int] = (32, 64, 128), classes: int = 10, side: int = 32):
+        super().__init__()
+        channels = (3, *widths)
+        self.convs = nn.ModuleList(
+            nn.Conv2d(a, b, 3, padding=1) for a, b in zip(channels, channels[1:])
+        )
+        self.head = nn.Linear(widths[-1] * (side // 2 ** len(widths)) ** 2, classes)
+
+    def maps(self, x: Tensor) -> list[Tensor]:
+        """Return the feature maps after each pooling."""
+        found = []
+        for conv in self.convs:
+            x = F.max_pool2d(F.relu(conv(x)), 2)
+            found.append(x)
+        return found
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.maps(x)[-1].flatten(1))
+
+
+class Block(nn.Module):
+    """Two convolutions 3 x 3 with batch normalisation, and a way past them."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int):
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+        self.norm1 = nn.BatchNorm2d(outputs)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
+        self.norm2 = nn.BatchNorm2d(outputs)
+        self.past = nn.Identity()
+        if stride != 1 or inputs != outputs:
+            self.past = nn.Sequential(
+                nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs)
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = F.relu(self.norm1(self.conv1(x)))
+        return F.relu(self.norm2(self.conv2(h)) + self.past(x))
+
+
+class ResNet18(nn.Module):
+    """The residual network of 18 layers. Source: K. He et al. (2015), arXiv:1512.03385.
+
+    Arguments:
+        stem: "7x7": as published for photographs of 224 pixels, a 7 x 7 convolution of stride 2 and
+            3 x 3 max pooling of stride 2; "3x3": one 3 x 3 convolution, usual for 32 pixels.
+        width: channels of the first stage (64 as published).
+    """
+
+    def __init__(self, stem: str = "3x3", classes: int = 10, width: int = 64):
+        super().__init__()
+        if stem not in ("3x3", "7x7"):
+            raise ValueError(f"stem must be '3x3' or '7x7', got {stem!r}")
+        if stem == "7x7":
+            self.stem = nn.Conv2d(3, width, 7, 2, 3, bias=False)
+            self.pool = nn.MaxPool2d(3, 2, 1)
+        else:
+            self.stem = nn.Conv2d(3, width, 3, 1, 1, bias=False)
+            self.pool = nn.Identity()
+        self.norm = nn.BatchNorm2d(width)
+        widths = [width, width, 2 * width, 4 * width, 8 * width]
+        blocks = []
+        for stage, (a, b) in enumerate(zip(widths, widths[1:])):
+            blocks += [Block(a, b, 1 if stage == 0 else 2), Block(b, b, 1)]
+        self.blocks = nn.Sequential(*blocks)
+        self.head = nn.Linear(widths[-1], classes)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.pool(F.relu(self.norm(self.stem(x))))
+        return self.head(self.blocks(x).mean((2, 3)))
+
+
+class EncoderBlock(nn.Module):
+    """Attention, then two dense layers, each after a LayerNorm and with a way past it."""
+
+    def __init__(self, width: int, heads: int):
+        super().__init__()
+        self.heads = heads
+        self.norm1, self.norm2 = nn.LayerNorm(width, 1e-6), nn.LayerNorm(width, 1e-6)
+        self.qkv = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+        self.up = nn.Linear(width, 4 * width)
+        self.down = nn.Linear(4 * width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        n, tokens, width = x.shape
+        qkv = self.qkv(self.norm1(x)).view(n, tokens, 3, self.heads, width // self.heads)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # (n, heads, tokens, width / heads) each
+        mixed = F.scaled_dot_product_attention(q, k, v)
+        x = x + self.out(mixed.transpose(1, 2).reshape(n, tokens, width))
+        return x + self.down(F.gelu(self.up(self.norm2(x))))
+
+
+class ViT(nn.Module):
+    """The Vision Transformer. Source: A. Dosovitskiy et al. (2020), arXiv:2010.11929.
+
+    Arguments:
+        patch: side of a patch, in pixels.
+        width, heads, blocks: of the encoder.
+        side: of the images, in pixels; larger ones than come in are made by bilinear enlargement.
+    """
+
+    def __init__(
+        self,
+        patch: int = 16,
+        width: int = 384,
+        heads: int = 6,
+        blocks: int = 12,
+        side: int = 32,
+        classes: int = 10,
+    ):
+        super().__init__()
+        if side % patch or width % heads:
+            raise ValueError(f"patches of {patch} must tile {side}, {heads} heads share {width}")
+        self.side = side
+        self.patches = nn.Conv2d(3, width, patch, patch)
+        self.token = nn.Parameter(torch.zeros(1, 1, width))
+        self.places = nn.Parameter(torch.empty(1, (side // patch) ** 2 + 1, width))
+        self.blocks = nn.Sequential(*[EncoderBlock(width, heads) for _ in range(blocks)])
+        self.norm = nn.LayerNorm(width, 1e-6)
+        self.head = nn.Linear(width, classes)
+        nn.init.trunc_normal_(self.places, std=0.02)
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.trunc_normal_(module.weight, std=0.02)
+                nn.init.zeros_(module.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.shape[-1] != self.side:
+            x = F.interpolate(x, size=(self.side, self.side), mode="bilinear")
+        x = self.patches(x).flatten(2).transpose(1, 2)  # (n, tokens, width)
+        x = torch.cat([self.token.expand(len(x), -1, -1), x], 1) + self.places
+        return self.head(self.norm(self.blocks(x))[:, 0])
+
+
+def _vits() -> dict[str, Callable[[], nn.Module]]:
+    """Three sizes (Ti, S, B), three ways of cutting: 16 of 32 pixels, 4 of 32, 16 of 224."""
+    sizes = {"ti": (192, 3), "s": (384, 6), "b": (768, 12)}
+    cuts = {"p16": (16, 32), "p4": (4, 32), "p16-224": (16, 224)}
+    return {
+        f"vit-{size}-{cut}": partial(ViT, patch, width, heads, side=side)
+        for size, (width, heads) in sizes.items()
+        for cut, (patch, side) in cuts.items()
+    }
+
+
+def _speedy(name: str) -> Callable[[], nn.Module]:
+    def make() -> nn.Module:
+        from .speedy import SIZES, SpeedyNet
+
+        return SpeedyNet(**SIZES[name])
+
+    return make
+
+
+MODELS: dict[str, Callable[[], nn.Module]] = {
+    "cnn-32": partial(BasicCNN, (32, 64, 128)),
+    "cnn-64": partial(BasicCNN, (64, 128, 256)),
+    "resnet18-3x3": partial(ResNet18, "3x3"),
+    "resnet18-7x7": partial(ResNet18, "7x7"),
+    **_vits(),
+    "speedy": _speedy("gpu"),
+    "speedy-small": _speedy("cpu"),
+    # too small to learn much: for tests
+    "tiny-cnn": partial(BasicCNN, (4, 4, 4)),
+    "tiny-resnet": partial(ResNet18, "3x3", width=2),
+    "tiny-vit": partial(ViT, 16, 8, 2, 2),
+    "tiny-speedy": _speedy("test"),
+}
+
+
+def build(name: str) -> nn.Module:
+    """Return a new model by name. Raises ValueError, naming those that exist."""
+    if name not in MODELS:
+        known = ", ".join(model for model in MODELS if not model.startswith("tiny"))
+        raise ValueError(f"no model {name!r}; there are {known}")
+    return MODELS[name]()

@@ -1,0 +1,234 @@
+"""What a study has found so far: tables in Markdown, the test set's one reading, the costs."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from . import checkpoint, costs, feed, grids, ledger, models, provenance, scores, steps, verdicts
+from .settings import Setting, from_dict
+from .workers import recorded
+
+MISSING = "not measured yet"
+# Tables 1 and 2 of the source: training and validation accuracy in %, s/epoch on an A100,
+# ms/image, macro precision, recall, F1.
+REPORTED = {
+    "basic CNN": (85.3, 82.1, 35.0, 3.2, 0.81, 0.80, 0.805),
+    "ResNet-18": (91.8, 89.5, 50.0, 5.0, 0.89, 0.87, 0.880),
+    "ViT": (94.5, 90.7, 75.0, 8.1, 0.91, 0.88, 0.895),
+}
+FAMILY = {"cnn": "basic CNN", "resnet18": "ResNet-18", "vit": "ViT"}
+
+
+def status(runs: Sequence[dict], settings: Sequence[Setting], folder: Path) -> str:
+    """Return a table: for each arm and model how many runs are recorded, failed, under way."""
+    by_key = {run["key"]: run for run in runs}
+    cells: dict[tuple, list[Setting]] = defaultdict(list)
+    for setting in settings:
+        cells[setting.arm, setting.model, setting.examples, setting.split].append(setting)
+    lines = ["| arm | model | examples | split | recorded | failed | under way | seconds a run |"]
+    lines.append("|---|---|---|---|---|---|---|---|")
+    for (arm, model, examples, split), wanted in cells.items():
+        had = [by_key[s.key] for s in wanted if s.key in by_key]
+        failed = sum(run["status"] == "failed" for run in had)
+        begun = [s for s in wanted if (folder / "checkpoints" / f"{s.key}.pt").exists()]
+        times = [f"{run['seconds']:.0f}" for run in had] or [MISSING]
+        lines.append(
+            f"| {arm} | {model} | {examples} | {split} | {len(had)} of {len(wanted)} | {failed} "
+            f"| {len(begun)} | {', '.join(times)} |"
+        )
+    off = set(by_key) - {s.key for s in settings}
+    if off:
+        lines.append(f"\n{len(off)} recorded runs are not in this selection of the grid.")
+    return "\n".join(lines)
+
+
+def read_test(
+    study: str, record: Path, rest: Path, device: torch.device, say: Callable[[str], None]
+) -> int:
+    """Score every finished run's selected weights on the test set, if it has not been done before.
+
+    Each reading is a line of `<study>-test.jsonl`, and what stands there is never read again: the
+    file is the log of all looks at the test set. Runs whose weights are on another machine are
+    left to that one. Returns how many were read.
+    """
+    path = record / f"{study}-test.jsonl"
+    seen = {line["key"] for line in recorded(f"{study}-test", record)}
+    count = 0
+    for run in recorded(study, record):
+        setting = from_dict(run["setting"])
+        weights = checkpoint.load(rest / "weights" / f"{run['key']}.pt", device)
+        chooses = setting.arm in ("rate", "trial", "timing")  # they serve other ends
+        if run["key"] in seen or run["status"] != "done" or weights is None or chooses:
+            continue
+        model = models.build(setting.model)
+        model.load_state_dict(weights["model"])
+        images = feed.load(setting.data)
+        normalise = steps.Normalise(images.mean, images.std, True).to(device)
+        part = feed.held_back(setting.data).to(device)
+        model = model.to(device, memory_format=torch.channels_last)
+        found = scores.describe(scores.predict(model, normalise, part, setting), part.y)
+        line = {"key": run["key"], "setting": run["setting"], "test": found}
+        ledger.append(path, line | _provenance(device, setting.seed, feed.digest(setting.data)))
+        say(f"{run['key']}: test accuracy {found['accuracy']:.2%}")
+        count += 1
+    return count
+
+
+def measure_costs(study: str, record: Path, device: torch.device, say: Callable) -> None:
+    """Record operations, parameters and inference times of every model, on this device."""
+    path = record / f"{study}-costs.jsonl"
+    names = [name for name in models.MODELS if not name.startswith("tiny")]
+    if study == "trial":
+        names = ["tiny-cnn", "tiny-resnet"]
+    for name in names:
+        for amp in ("fp32", "bf16") if device.type == "cuda" else ("fp32",):
+            began = provenance.now()
+            times = [
+                costs.inference_time(models.build(name), device, batch, amp) for batch in (1, 256)
+            ]
+            line = {"key": f"{name} {amp} {provenance.device_name(device)} {began}", "model": name}
+            line |= {"amp": amp, "inference": times, **costs.count(name)}
+            ledger.append(path, line | _provenance(device, 0, "random bytes"))
+            single, many = times
+            say(
+                f"{name} {amp}: {costs.count(name)['flops'] / 1e6:.1f} MFLOP an image, "
+                f"{single['ms']:.3f} ms for one, {many['ms'] / 256:.4f} ms each of 256"
+            )
+
+
+def _provenance(device: torch.device, seed: int, data: str) -> dict[str, Any]:
+    return {
+        "device": provenance.device_name(device),
+        "driver": provenance.driver(device.type),
+        "versions": provenance.versions(),
+        "seed": seed,
+        "seconds": 0.0,
+        "data": data,
+        "commit": provenance.commit(),
+        "date": provenance.now(),
+    }
+
+
+def family(model: str) -> str:
+    """The source's name for a model: "basic CNN", "ResNet-18" or "ViT"; "" for any other."""
+    return FAMILY.get(model.split("-")[0], "")
+
+
+def tables(study: str, record: Path) -> str:
+    """Return the study's tables in Markdown: Tables 1 and 2 of the source, the other arms, costs,
+    verdicts. What has not been measured says so.
+    """
+    runs = recorded(study, record)
+    tests = {line["key"]: line["test"] for line in recorded(f"{study}-test", record)}
+    parts = [_published(runs, tests), _arms(runs, tests), _costs(study, record)]
+    parts.append("## Verdicts\n\n" + verdicts.table(verdicts.judge(runs)))
+    return "\n\n".join(parts)
+
+
+def groups(runs: Sequence[dict], arm: str) -> dict[tuple, list[dict]]:
+    """An arm's finished runs, those together that differ in their seed alone."""
+    found: dict[tuple, list[dict]] = defaultdict(list)
+    for run in runs:
+        if run["setting"]["arm"] == arm and run["status"] == "done":
+            setting = from_dict(run["setting"])
+            found[setting.model, setting.split, setting.amp, setting.reading].append(run)
+    return found
+
+
+def spread(values: Sequence[float], digits: int = 1) -> str:
+    """Mean and 95 % interval of values over seeds (Student's t), or the value and "one seed"."""
+    if not values:
+        return MISSING
+    if len(values) == 1:
+        return f"{values[0]:.{digits}f} (one seed)"
+    mean, half = verdicts.student(values)
+    return f"{mean:.{digits}f} ± {half:.{digits}f} (n={len(values)})"
+
+
+def _published(runs: Sequence[dict], tests: dict[str, dict]) -> str:
+    lines = [
+        "## As published\n",
+        "| model | training, augmented | training, clean | validation | last epoch | test "
+        "| precision | recall | F1 | s/epoch | device |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for name, row in REPORTED.items():
+        lines.append(
+            f"| {name}, reported | {row[0]} | | {row[1]} | | | {row[4]} | {row[5]} | {row[6]} "
+            f"| {row[2]:.0f} | A100 |"
+        )
+    found = groups(runs, "published")
+    for (model, split, amp, _), same in found.items():
+        lines.append(_row(f"{model}, split {split}, {amp}", same, tests))
+    for model in (*grids.MAIN, *grids.READINGS, *grids.LARGE):
+        if model not in {key[0] for key in found}:
+            lines.append(f"| {model} | {MISSING} |" + " |" * 9)
+    return "\n".join(lines)
+
+
+def _row(name: str, same: Sequence[dict], tests: dict[str, dict]) -> str:
+    def mean(values) -> str:
+        return spread([100 * v for v in values])
+
+    chosen = [run["selected"] for run in same]
+    valid = [s["valid"] for s in chosen if "valid" in s]
+    seconds = [sorted(e["seconds"] for e in run["epochs"])[len(run["epochs"]) // 2] for run in same]
+    together = max(run["parallel"] for run in same)
+    device = {run["device"] for run in same}
+    cells = [
+        mean([s["train_augmented"] for s in chosen]),
+        mean([s["train_clean"] for s in chosen]),
+        mean([v["accuracy"] for v in valid]),
+        mean([run["last"]["valid"]["accuracy"] for run in same if "valid" in run["last"]]),
+        mean([tests[run["key"]]["accuracy"] for run in same if run["key"] in tests]),
+        *(spread([v[name] for v in valid], 3) for name in ("precision", "recall", "f1")),
+        spread(seconds, 2) + (f", {together} runs at once" if together > 1 else ""),
+        ", ".join(sorted(device)),
+    ]
+    return f"| {name} | " + " | ".join(cells) + " |"
+
+
+def _arms(runs: Sequence[dict], tests: dict[str, dict]) -> str:
+    lines = [
+        "## Other arms\n",
+        "| arm: model | training, augmented | training, clean | validation | last epoch | test "
+        "| precision | recall | F1 | s/epoch | device |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    arms = dict.fromkeys(s.arm for s in grids.cifar10(runs) if s.arm != "published")
+    for arm in arms:
+        found = groups(runs, arm)
+        for (model, split, amp, reading), same in found.items():
+            n = dict(reading)["examples"]
+            lines.append(_row(f"{arm}: {model}, n={n}, split {split}, {amp}", same, tests))
+        if not found:
+            lines.append(f"| {arm} | {MISSING} |" + " |" * 9)
+    failed = [run for run in runs if run["status"] == "failed"]
+    lines += [f"\nFailed: {run['key']}: {run['reason']}." for run in failed]
+    return "\n".join(lines)
+
+
+def _costs(study: str, record: Path) -> str:
+    lines = [
+        "## Costs\n",
+        "| model | MFLOP an image | parameters | ms, one image | ms an image, 256 at once | on |",
+        "|---|---|---|---|---|---|",
+    ]
+    timed = {(r["model"], r["amp"], r["device"]): r for r in recorded(f"{study}-costs", record)}
+    for name in models.MODELS:
+        if name.startswith("tiny"):
+            continue
+        counts = costs.count(name)
+        head = f"| {name} | {counts['flops'] / 1e6:.1f} | {counts['parameters']:,} "
+        mine = [(key, line) for key, line in timed.items() if key[0] == name]
+        for (_, amp, device), line in mine:
+            one, many = line["inference"]
+            lines.append(head + f"| {one['ms']:.3f} | {many['ms'] / 256:.4f} | {device}, {amp} |")
+        if not mine:
+            lines.append(head + f"| {MISSING} | {MISSING} | |")
+    return "\n".join(lines)

@@ -1,0 +1,371 @@
+"""Going through a grid: order, choice, several workers, several processes on one run."""
+
+import json
+import multiprocessing
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import pytest
+import torch
+
+from dlbook_utils.data.sets import Images
+from dlbook_utils.study import __main__ as command
+from dlbook_utils.study import (
+    checkpoint,
+    engine,
+    feed,
+    grids,
+    ledger,
+    models,
+    report,
+    steps,
+    together,
+    workers,
+)
+from dlbook_utils.study.settings import Setting
+
+FORK = multiprocessing.get_context("fork")  # a new interpreter would import torch again
+
+
+@pytest.fixture(autouse=True)
+def toy(monkeypatch):
+    """The trial study on 1,200 images of noise, without a GPU."""
+
+    def load(name, split="train"):
+        g = torch.Generator().manual_seed(len(split))
+        x = torch.randint(0, 256, (1200, 3, 32, 32), dtype=torch.uint8, generator=g)
+        y = torch.arange(1200) % 10
+        return Images(x, y, tuple("0123456789"), "toy", True, (0.5,) * 3, (0.25,) * 3)
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    monkeypatch.setattr(feed, "load", load)
+    feed.digest.cache_clear()
+    yield
+    feed.digest.cache_clear()
+    torch.set_num_threads(before)
+
+
+def run(folder, *words):
+    return command.main(["run", "trial", "--device", "cpu", "--out", str(folder), *words])
+
+
+# The grid
+
+
+def fake(setting: Setting, accuracy=0.5, **more) -> dict:
+    valid = {"accuracy": accuracy, "confusion": [[1]], "predictions": "0"}
+    return {
+        "key": setting.key,
+        "setting": setting.__dict__,
+        "status": "done",
+        "selected": {"valid": valid},
+    } | more
+
+
+def test_the_grid_has_no_run_twice_and_the_best_first():
+    grid = grids.cifar10()
+    assert len({s.key for s in grid}) == len(grid)
+    first = [(s.arm, s.model) for s in grid[:6]]
+    assert first[:2] == [("published", "cnn-32"), ("published", "resnet18-3x3")]
+    assert first[2:5] == [("rate", "vit-s-p16")] * 3
+    published = [s for s in grid if s.arm == "published"]
+    assert all(
+        (s.batch, s.epochs, s.lr, s.halve_every, s.examples) == (32, 50, 1e-3, 10, 45_000)
+        for s in published
+    )
+
+
+def test_a_vits_rate_is_chosen_by_validation_before_it_is_run():
+    trials = grids.rate_trials("vit-s-p16")
+    runs = [fake(t, a) for t, a in zip(trials, (0.4, 0.6, 0.6), strict=True)]
+    early = grids.cifar10(runs[:2])
+    assert not [s for s in early if s.model == "vit-s-p16" and s.arm in ("published", "scaling")]
+    wanted = [s for s in grids.cifar10(runs) if s.arm == "published" and s.model == "vit-s-p16"]
+    assert {s.lr for s in wanted} == {3e-4}  # the earlier one of two equals
+    assert {s.seed for s in wanted} == set(grids.SEEDS)
+    assert grids.TUNING_SEED not in grids.SEEDS
+    failed = fake(trials[1]) | {"status": "failed"}
+    assert grids.best_of(trials, [runs[0], failed, runs[2]]).lr == 1e-3
+
+
+def test_equal_costs_are_equal():
+    from dlbook_utils.study.costs import count
+
+    spent = {s.model: s.epochs * count(s.model)["flops"] for s in grids.equal_flops([0], [])}
+    assert spent["cnn-32"] == pytest.approx(spent["resnet18-3x3"], rel=0.02)
+    timed = [
+        fake(
+            grids.published(model, 1e-4, arm="timing", epochs=2),
+            device="d",
+            step="fast",
+            epochs=[{"seconds": 9}, {"seconds": seconds}],
+        )
+        for model, seconds in zip(grids.MAIN, (1.0, 4.0, 2.0, 2.0), strict=True)
+    ]
+    assert {s.model: s.epochs for s in grids.equal_time([0], timed)}["cnn-32"] == 20
+    assert not list(grids.equal_time([0], timed[1:]))
+    assert not list(grids.equal_time([0], [timed[0] | {"device": "other"}, *timed[1:]]))
+
+
+def test_tuning_gives_every_model_the_same_trials():
+    trials = [s for s in grids.cifar10() if s.arm == "trial"]
+    by_model = {m: {(s.lr, s.decay) for s in trials if s.model == m} for m in grids.MAIN}
+    assert len(trials) == 8 * len(grids.MAIN)
+    assert len({frozenset(v) for v in by_model.values()}) == 1
+    runs = [fake(s, s.lr) for s in trials]
+    best = [s for s in grids.cifar10(runs) if s.arm == "tuned"]
+    assert {(s.model, s.lr, s.seed) for s in best} == {
+        (m, 3e-3, seed) for m in grids.MAIN for seed in grids.SEEDS
+    }
+
+
+# The command
+
+
+def test_a_study_from_run_to_report(tmp_path, capsys):
+    assert run(tmp_path, "--model", "tiny-cnn", "--seeds", "0", "--list") == 0
+    assert capsys.readouterr().out.startswith("missing   published.tiny-cnn.n1000.s0.")
+    assert run(tmp_path, "--model", "tiny-cnn") == 0
+    out = capsys.readouterr().out
+    assert "2 runs finished; nothing is left" in out
+    assert run(tmp_path, "--model", "tiny-cnn") == 0
+    assert "0 runs finished; nothing is left" in capsys.readouterr().out
+    assert len(ledger.read(tmp_path / "trial.jsonl")) == 2
+    assert not list((tmp_path / "checkpoints").iterdir())
+    assert command.main(["status", "trial", "--out", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert "| published | tiny-cnn | 1000 | 0 | 2 of 2 | 0 | 0 |" in out
+    assert "| tiny-resnet | 1000 | 0 | 0 of 2 | 0 | 0 | not measured yet |" in out
+    assert command.main(["report", "trial", "--out", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert "| tiny-cnn, split 0, fp32 | " in out
+    assert "not measured yet" in out
+    assert "| basic CNN, reported | 85.3 |" in out
+
+
+def test_the_test_set_is_read_once(tmp_path, capsys, monkeypatch):
+    run(tmp_path, "--model", "tiny-cnn", "--seeds", "0")
+    words = ["test", "trial", "--device", "cpu", "--out", str(tmp_path)]
+    assert command.main(words) == 0
+    assert "was read for 1 runs" in capsys.readouterr().out
+    before = (tmp_path / "trial-test.jsonl").read_bytes()
+    line = json.loads(before)
+    assert len(line["test"]["predictions"]) == 1200
+    monkeypatch.setattr(feed, "held_back", lambda name: 1 / 0)  # not even loaded again
+    assert command.main(words) == 0
+    assert (tmp_path / "trial-test.jsonl").read_bytes() == before
+
+
+def test_runs_of_another_machine_are_merged_once(tmp_path, capsys):
+    run(tmp_path / "there", "--model", "tiny-cnn", "--seeds", "0")
+    words = ["merge", "trial", str(tmp_path / "there" / "trial.jsonl"), "--out", str(tmp_path)]
+    assert command.main(words) == 0
+    assert "1 runs added" in capsys.readouterr().out
+    assert command.main(words) == 0
+    assert "0 runs added" in capsys.readouterr().out
+    assert ledger.read(tmp_path / "trial.jsonl") == ledger.read(tmp_path / "there" / "trial.jsonl")
+    other = tmp_path / "odd.jsonl"
+    other.write_text("")
+    assert command.main(["merge", "trial", str(other), "--out", str(tmp_path)]) == 2
+
+
+def test_damage_ends_the_command_with_a_message(tmp_path, capsys):
+    path = tmp_path / "trial.jsonl"
+    path.write_text("{}\n")
+    assert run(tmp_path) == 2
+    assert "trial.jsonl, line 1 lacks its key" in capsys.readouterr().err
+    assert path.read_text() == "{}\n"
+    path.unlink()
+    setting = grids.trial()[0]
+    broken = engine.Way(torch.device("cpu"), tmp_path).checkpoint(setting)
+    broken.parent.mkdir()
+    broken.write_bytes(b"x" * 100)
+    assert run(tmp_path) == 2
+    assert "is damaged" in capsys.readouterr().err
+    assert broken.read_bytes() == b"x" * 100
+
+
+def test_no_stand_in_is_studied(tmp_path, capsys, monkeypatch):
+    def missing(*arguments):
+        raise feed.NoData("cifar10 is not at hand")
+
+    monkeypatch.setattr(feed, "load", missing)
+    assert run(tmp_path) == 2
+    assert "cifar10 is not at hand" in capsys.readouterr().err
+
+
+def test_the_limit_leaves_the_rest_for_later(tmp_path, capsys):
+    assert run(tmp_path, "--limit-seconds", "-1") == 0
+    assert "more are left" in capsys.readouterr().out
+    assert not (tmp_path / "trial.jsonl").exists()
+
+
+def _worker(folder):
+    torch.set_num_threads(1)
+    sys.exit(run(folder))
+
+
+def test_workers_share_a_grid_and_do_nothing_twice(tmp_path):
+    several = [FORK.Process(target=_worker, args=(tmp_path,)) for _ in range(3)]
+    for worker in several:
+        worker.start()
+    for worker in several:
+        worker.join(120)
+    assert [worker.exitcode for worker in several] == [0, 0, 0]
+    lines = (tmp_path / "trial.jsonl").read_text().splitlines()
+    assert sorted(json.loads(line)["key"] for line in lines) == sorted(s.key for s in grids.trial())
+
+
+def test_a_run_at_another_worker_is_left_to_it(tmp_path):
+    way = engine.Way(torch.device("cpu"), tmp_path, "trial", say=lambda line: None)
+    taken = grids.trial()[0]
+    with ledger.locked(tmp_path / "locks" / f"{taken.key}.lock"):
+        done, complete = workers.work(
+            "trial", way, lambda s: s.model == "tiny-cnn", {"epochs": 2}, tmp_path / "trial.jsonl"
+        )
+    assert (done, complete) == (1, False)
+    assert [run["seed"] for run in ledger.read(tmp_path / "trial.jsonl")] == [1]
+
+
+def test_parallel_workers_are_processes_of_the_same_command(monkeypatch):
+    started = []
+
+    class Process:
+        def __init__(self, words, env):
+            started.append((words[3:], env["DLBOOK_PARALLEL"]))
+
+        def wait(self):
+            return len(started) - 1
+
+    monkeypatch.setattr(subprocess, "Popen", Process)
+    assert workers.several(2, ["run", "trial"]) == 1
+    assert started == [(["run", "trial"], "2")] * 2
+
+
+# Several processes, one run
+
+
+def _partner(rank, port, do, folder):
+    os.environ |= {
+        "RANK": str(rank),
+        "WORLD_SIZE": "2",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "DLBOOK_TIMEOUT": "30",
+    }
+    torch.set_num_threads(1)
+    sys.stdout = sys.stderr = (folder / f"said-{rank}").open("w")
+    sys.exit(do(rank, folder))
+
+
+def partners(do, folder):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    both = [FORK.Process(target=_partner, args=(rank, port, do, folder)) for rank in (0, 1)]
+    for partner in both:
+        partner.start()
+    return both
+
+
+BATCH = torch.Generator().manual_seed(3)
+X = torch.randint(0, 256, (8, 3, 32, 32), dtype=torch.uint8, generator=BATCH)
+Y = torch.randint(0, 10, (8,), generator=BATCH)
+
+
+def gradients(model, x, y, own, total, group=None):
+    net = group.wrap(model) if group else model
+    setting = Setting("a", "tiny-vit", lr=0.0, batch=8)
+    found = steps.optimizers(setting, model, "plain", torch.device("cpu"))
+    normalise = steps.Normalise((0.5,) * 3, (0.25,) * 3, False).double()
+    tally = steps.Tally("cpu")
+    share = group.size if group else 1
+    step = steps.make_step("plain", net, normalise, found, tally, setting, (x, y), share)
+    step(x, y, own, total)
+    return [p.grad for p in model.parameters()]
+
+
+def _gradients(rank, folder):
+    group = together.Group()
+    torch.manual_seed(0)
+    model = models.build("tiny-vit").double()
+    for n in (8, 5, 1):  # of the last batch, a process may get more than another, or nothing
+        mine = torch.arange(n)[rank::2]
+        own = len(mine)
+        mine = mine if own else torch.tensor([0])
+        torch.save(gradients(model, X[mine], Y[mine], own, n, group), folder / f"{rank}-{n}.pt")
+    group.leave()
+    return 0
+
+
+def test_two_processes_have_the_gradients_of_one(tmp_path):
+    for partner in partners(_gradients, tmp_path):
+        partner.join(60)
+        assert partner.exitcode == 0
+    torch.manual_seed(0)
+    model = models.build("tiny-vit").double()
+    for n in (8, 5, 1):
+        expected = gradients(model, X[:n], Y[:n], n, n)
+        for rank in (0, 1):
+            found = torch.load(tmp_path / f"{rank}-{n}.pt")
+            for g, h in zip(expected, found, strict=True):
+                assert torch.allclose(g, h, rtol=1e-9, atol=1e-12)
+
+
+def _run_together(rank, folder):
+    return run(folder / "two", "--model", "tiny-cnn", "--seeds", "0")
+
+
+def test_two_processes_make_one_run_and_one_record(tmp_path):
+    for partner in partners(_run_together, tmp_path):
+        partner.join(120)
+        assert partner.exitcode == 0
+    run(tmp_path / "one", "--model", "tiny-cnn", "--seeds", "0")
+    two, one = (ledger.read(tmp_path / name / "trial.jsonl") for name in ("two", "one"))
+    assert len(two) == len(one) == 1
+    assert (two[0]["processes"], one[0]["processes"]) == (2, 1)
+    assert two[0]["key"] == one[0]["key"]
+    for ours, theirs in zip(two[0]["epochs"], one[0]["epochs"], strict=True):
+        assert ours["train_loss"] == pytest.approx(theirs["train_loss"], rel=1e-4)
+    assert (tmp_path / "said-1").read_text() == ""  # one process speaks for both
+
+
+def _run_long(rank, folder):
+    return run(folder, "--model", "tiny-cnn", "--seeds", "0", "--epochs", "5000")
+
+
+def test_a_dead_partner_ends_the_run_with_a_message(tmp_path):
+    first, second = partners(_run_long, tmp_path)
+    setting = replace(grids.trial()[0], epochs=5000)
+    path = engine.Way(torch.device("cpu"), tmp_path).checkpoint(setting)
+    deadline = time.monotonic() + 60
+    while not path.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.kill(second.pid, signal.SIGKILL)
+    first.join(60)
+    assert first.exitcode == 1
+    said = (tmp_path / "said-0").read_text()
+    assert "process 0 of 2: another process is gone or stuck" in said
+    assert len(checkpoint.load(path)["history"]) >= 1  # and it can go on from here
+
+
+def test_batch_normalisation_is_not_split_over_cpus():
+    group = together.Group()
+    group.size = 2
+    with pytest.raises(ValueError, match="needs GPUs"):
+        group.wrap(models.build("tiny-resnet"))
+
+
+def test_inference_is_timed():
+    from dlbook_utils.study.costs import inference_time
+
+    found = inference_time(models.build("tiny-cnn"), torch.device("cpu"), 2, repeats=20)
+    assert 0 < found["low"] <= found["ms"] <= found["high"]
+    assert found["passes"] == 20
+    assert report.family("vit-s-p4") == "ViT"
