@@ -65,7 +65,8 @@ class LeNet5(nn.Module):
     def __init__(self, codes: Tensor):
         super().__init__()
         self.c1, self.s2 = nn.Conv2d(1, 6, 5), Subsampling(6)
-        self.c3, self.s4 = SparseConv(lenet_table(), 5), Subsampling(16)
+        self.c3 = SparseConv(lenet_table(), 5)
+        self.s4 = Subsampling(16)
         self.c5, self.f6 = nn.Conv2d(16, 120, 5), nn.Linear(120, 84)
         self.register_buffer("codes", codes)
 
@@ -227,7 +228,8 @@ class AuxiliaryHead(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.conv(F.adaptive_avg_pool2d(x, 4)).flatten(1))
+        maps = self.conv(F.adaptive_avg_pool2d(x, 4))
+        return self.head(maps.flatten(1))
 
 
 def halving_pool(kernel: int = 3) -> nn.MaxPool2d:

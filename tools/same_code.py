@@ -24,7 +24,7 @@ from tools import toc
 PACKAGE = "dlbook_utils"
 # importable anywhere, for readers who do not look inside
 PLUMBING = {
-    *("claims", "sayings", "plotting", "interactive", "devices"),
+    *("claims", "sayings", "plotting", "interactive", "notebook", "devices"),
     *("records", "data", "augment", "guards", "study"),
 }
 GATE = re.compile(r"^[`:]{3,}\s*\{solution-(start|end)\}", re.M)
