@@ -6,7 +6,7 @@ ONE := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
 .PHONY: help book test lint notebooks data serve bench test-claims test-web robust publish \
-        screenshots study linkcheck colab lock clean
+        screenshots gpu study linkcheck colab lock clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/' | sort | expand -t 14
@@ -46,6 +46,9 @@ test-web: .venv/.ready  ## the built site in a headless browser: links, axe, con
 
 robust: .venv/.ready  ## the chapters under other seeds, threads and instruction sets
 	$(RUN) tools.robust
+
+gpu:  ## every chapter with its GPU budget, as a plain script: times, memory, claims (ARGS="NAME ...")
+	$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) -m tools.gpu $(ARGS)
 
 study: .venv/.ready  ## go on with the CIFAR-10 study; it can be stopped (ARGS="--arm published")
 	$(RUN) dlbook_utils.study run cifar10 $(ARGS)

@@ -1,6 +1,6 @@
 """Speeds of the book's code as ratios, both sides measured in turn in one run.
 
-usage: python -m tools.bench [data|fit|import|book ...]      (default: all)
+usage: python -m tools.bench [data|fit|import|study|book ...]      (default: all)
 
 Machines differ and are shared, so a time says little and a ratio much: each round measures one
 side and then the other, and the median of the rounds' ratios is printed with its goal.
@@ -62,6 +62,18 @@ def bench_import() -> Iterator[Row]:
     yield "import dlbook_utils over torch", statistics.median(times), "s", "<= 0.15"
 
 
+def bench_study() -> Iterator[Row]:
+    """The study's engine: against a plain loop, Lightning, and the machine's matrix products."""
+    from tools import bench_study
+
+    for name, other, ours in bench_study.rivals():
+        yield name, ratio(other, ours, 3), "x", "> 1"
+    for name, share in bench_study.shares():
+        yield name, 100 * share, "%", "-"
+    if times := bench_study.seconds_to_89():
+        yield "study, modern recipe on a CPU, recorded", statistics.mean(times), "s", "<= 90"
+
+
 def bench_book() -> Iterator[Row]:
     """The book from nothing, then again with nothing changed."""
     from tools.execute import BUILD
@@ -78,7 +90,13 @@ def bench_book() -> Iterator[Row]:
     yield "the book, nothing changed", seconds(build), "s", "<= 15"
 
 
-GROUPS = {"data": bench_data, "fit": bench_fit, "import": bench_import, "book": bench_book}
+GROUPS = {
+    "data": bench_data,
+    "fit": bench_fit,
+    "import": bench_import,
+    "study": bench_study,
+    "book": bench_book,
+}
 
 
 def main() -> int:

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 import torch
 
 from dlbook_utils import augment
+from dlbook_utils.study import loading
 
 IMAGES, BATCH, ROUNDS = 5_000, 500, 3
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
@@ -47,34 +48,9 @@ def ours(x: torch.Tensor, rotation: bool) -> Callable[[], None]:
     return epoch
 
 
-class _AsPictures(torch.utils.data.Dataset):
-    """The images as PIL pictures that go through a torchvision transform, one by one."""
-
-    def __init__(self, x: torch.Tensor, transform: Callable):
-        self.pixels, self.transform = x.permute(0, 2, 3, 1).contiguous().numpy(), transform
-
-    def __len__(self) -> int:
-        return len(self.pixels)
-
-    def __getitem__(self, index: int) -> torch.Tensor:
-        from PIL import Image
-
-        return self.transform(Image.fromarray(self.pixels[index]))
-
-
 def theirs(x: torch.Tensor, rotation: bool, workers: int) -> Callable[[], None]:
     """One pass over x through torchvision's transforms in a DataLoader."""
-    from torchvision import transforms
-
-    steps = [transforms.RandomCrop(32, padding=4), transforms.RandomHorizontalFlip()]
-    if rotation:
-        bilinear = transforms.InterpolationMode.BILINEAR
-        steps.append(transforms.RandomRotation(15, interpolation=bilinear))
-    steps += [transforms.ToTensor(), transforms.Normalize(MEAN, STD)]
-    pictures = _AsPictures(x, transforms.Compose(steps))
-    loader = torch.utils.data.DataLoader(
-        pictures, batch_size=BATCH, shuffle=True, num_workers=workers
-    )
+    loader = loading.usual(x, workers, BATCH, 15.0 if rotation else 0.0)
 
     def epoch() -> None:
         for _ in loader:

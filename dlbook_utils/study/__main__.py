@@ -4,6 +4,8 @@
     status NAME   what is recorded, under way, and missing
     test NAME     read the test set, once for each finished run whose weights are here
     costs NAME    operations, parameters, and inference times on this machine
+    loading NAME  seconds to load and augment an epoch, as most do it and as the study does
+    probe NAME    linear probes on the stages of finished runs whose weights are here
     report NAME   the tables, and the verdicts of the protocol
     merge NAME F  add runs that another machine recorded in F
 
@@ -24,9 +26,11 @@ import torch
 from dlbook_utils import devices, records
 from dlbook_utils.data import DataError
 
-from . import engine, grids, ledger, report, steps, together, workers
+from . import engine, grids, ledger, loading, probe, report, steps, together, workers
 from .feed import NoData
 from .settings import AMPS, Setting
+
+ENDS = ("", "-test", "-costs", "-loading", "-probe")  # a study's records
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -59,6 +63,8 @@ def _parser() -> argparse.ArgumentParser:
         ("status", _status),
         ("test", _test),
         ("costs", _costs),
+        ("loading", _loading),
+        ("probe", _probe),
         ("report", _report),
         ("merge", _merge),
     ):
@@ -70,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
             help="folder of records and weights (default: records/ of the "
             "book for records, the cache folder for the rest)",
         )
-        if name in ("run", "test", "costs"):
+        if name in ("run", "test", "costs", "loading", "probe"):
             verb.add_argument("--device", help='"cpu", "cuda" ... (default: a GPU if there is one)')
             verb.add_argument("--threads", type=int, help="of the CPU")
         if name in ("run", "status"):
@@ -206,6 +212,19 @@ def _costs(options: argparse.Namespace, arguments: list[str]) -> int:
     return 0
 
 
+def _loading(options: argparse.Namespace, arguments: list[str]) -> int:
+    record, _ = _folders(options)
+    loading.measure(options.study, record, _device(options), print)
+    return 0
+
+
+def _probe(options: argparse.Namespace, arguments: list[str]) -> int:
+    record, rest = _folders(options)
+    done = probe.measure(options.study, record, rest, _device(options), print)
+    print(f"{done} runs were probed")
+    return 0
+
+
 def _report(options: argparse.Namespace, arguments: list[str]) -> int:
     record, _ = _folders(options)
     print(report.tables(options.study, record))
@@ -216,7 +235,7 @@ def _merge(options: argparse.Namespace, arguments: list[str]) -> int:
     """Add the runs of a file to the record of the same name."""
     record, _ = _folders(options)
     target = record / options.file.name
-    known = [f"{options.study}{end}.jsonl" for end in ("", "-test", "-costs")]
+    known = [f"{options.study}{end}.jsonl" for end in ENDS]
     if target.name not in known:
         print(f"{options.file.name}: expected one of {', '.join(known)}", file=sys.stderr)
         return 2

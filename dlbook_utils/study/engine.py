@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from dlbook_utils.devices import seed_everything
 from dlbook_utils.guards import TrainingFailed
 
-from . import checkpoint, costs, feed, models, provenance, scores, steps
+from . import checkpoint, costs, curves, feed, models, provenance, scores, steps
 from .settings import Setting
 from .together import Group
 
@@ -67,6 +67,10 @@ class Way:
         """Where a run's state is kept while it is not finished."""
         return self.folder / "checkpoints" / f"{setting.key}.pt"
 
+    def curves(self, setting: Setting) -> Path:
+        """Where TensorBoard finds a run's curves."""
+        return self.folder / "curves" / setting.key
+
     def weights(self, setting: Setting) -> Path:
         """Where a finished run's selected weights are kept."""
         return self.folder / "weights" / f"{setting.key}.pt"
@@ -115,19 +119,21 @@ def run(setting: Setting, way: Way) -> dict[str, Any] | None:
         return run(setting, replace(way, step="fast"))
     history = state["history"]
     try:
-        while not _finished(setting, history):
-            if not _room(way, history):
-                return None
-            row = _epoch(setting, way, len(history) + 1, net, found, step, tally, train)
-            if len(valid) and _checked(setting, row["epoch"]):
-                _validate(way, row, model, normalise, valid, setting)
-            history.append(row)
-            if _is_best(setting, history):
-                state["best"] = _copy(model.state_dict())
-            state["seconds"] = earlier + time.monotonic() - began
-            if way.group.first:
-                _save(setting, way, kind, model, found, state)
-            way.say(_line(setting, row))
+        with curves.Curves(way.curves(setting), len(history), way.group.first) as drawn:
+            while not _finished(setting, history):
+                if not _room(way, history):
+                    return None
+                row = _epoch(setting, way, len(history) + 1, net, found, step, tally, train)
+                if len(valid) and _checked(setting, row["epoch"]):
+                    _validate(way, row, model, normalise, valid, setting)
+                history.append(row)
+                if _is_best(setting, history):
+                    state["best"] = _copy(model.state_dict())
+                state["seconds"] = earlier + time.monotonic() - began
+                if way.group.first:
+                    _save(setting, way, kind, model, found, state)
+                drawn.add(row)
+                way.say(_line(setting, row))
     except TrainingFailed as error:
         way.say(f"{setting.key}: {error}")
         return _record(setting, way, kind, state, train, valid, failed=str(error))

@@ -88,9 +88,17 @@ class ResNet18(nn.Module):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
-    def forward(self, x: Tensor) -> Tensor:
+    def maps(self, x: Tensor) -> list[Tensor]:
+        """Return the feature maps after each of the four stages."""
         x = self.pool(F.relu(self.norm(self.stem(x))))
-        return self.head(self.blocks(x).mean((2, 3)))
+        found = []
+        for first, second in zip(self.blocks[::2], self.blocks[1::2]):
+            x = second(first(x))
+            found.append(x)
+        return found
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.maps(x)[-1].mean((2, 3)))
 
 
 class EncoderBlock(nn.Module):

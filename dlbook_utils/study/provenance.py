@@ -11,6 +11,7 @@ import sys
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -97,6 +98,20 @@ def code() -> str:
 def now() -> str:
     """The time, in UTC, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def origin(device: torch.device, seed: int, data: str, seconds: float = 0.0) -> dict[str, Any]:
+    """What every line of a record says about where it comes from."""
+    return {
+        "device": device_name(device),
+        "driver": driver(device.type),
+        "versions": versions(),
+        "seed": seed,
+        "seconds": seconds,
+        "data": data,
+        "commit": commit(),
+        "date": now(),
+    }
 
 
 def forget_peak_memory(device: torch.device) -> None:

@@ -5,11 +5,22 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from . import checkpoint, costs, feed, grids, ledger, models, provenance, scores, steps, verdicts
+from . import (
+    checkpoint,
+    costs,
+    feed,
+    grids,
+    ledger,
+    models,
+    probe,
+    provenance,
+    scores,
+    steps,
+    verdicts,
+)
 from .settings import Setting, from_dict
 from .workers import recorded
 
@@ -73,7 +84,8 @@ def read_test(
         model = model.to(device, memory_format=torch.channels_last)
         found = scores.describe(scores.predict(model, normalise, part, setting), part.y)
         line = {"key": run["key"], "setting": run["setting"], "test": found}
-        ledger.append(path, line | _provenance(device, setting.seed, feed.digest(setting.data)))
+        data = feed.digest(setting.data)
+        ledger.append(path, line | provenance.origin(device, setting.seed, data))
         say(f"{run['key']}: test accuracy {found['accuracy']:.2%}")
         count += 1
     return count
@@ -93,25 +105,12 @@ def measure_costs(study: str, record: Path, device: torch.device, say: Callable)
             ]
             line = {"key": f"{name} {amp} {provenance.device_name(device)} {began}", "model": name}
             line |= {"amp": amp, "inference": times, **costs.count(name)}
-            ledger.append(path, line | _provenance(device, 0, "random bytes"))
+            ledger.append(path, line | provenance.origin(device, 0, "random bytes"))
             single, many = times
             say(
                 f"{name} {amp}: {costs.count(name)['flops'] / 1e6:.1f} MFLOP an image, "
                 f"{single['ms']:.3f} ms for one, {many['ms'] / 256:.4f} ms each of 256"
             )
-
-
-def _provenance(device: torch.device, seed: int, data: str) -> dict[str, Any]:
-    return {
-        "device": provenance.device_name(device),
-        "driver": provenance.driver(device.type),
-        "versions": provenance.versions(),
-        "seed": seed,
-        "seconds": 0.0,
-        "data": data,
-        "commit": provenance.commit(),
-        "date": provenance.now(),
-    }
 
 
 def family(model: str) -> str:
@@ -125,8 +124,13 @@ def tables(study: str, record: Path) -> str:
     """
     runs = recorded(study, record)
     tests = {line["key"]: line["test"] for line in recorded(f"{study}-test", record)}
-    parts = [_published(runs, tests), _arms(runs, tests), _costs(study, record)]
-    parts.append("## Verdicts\n\n" + verdicts.table(verdicts.judge(runs)))
+    costs_, probes, loading = (
+        recorded(f"{study}-{name}", record) for name in ("costs", "probe", "loading")
+    )
+    parts = [_published(runs, tests), _arms(runs, tests), _costs(costs_)]
+    parts += [_loading(loading), _probes(probes)]
+    found = verdicts.judge(runs, costs_, probes)
+    parts.append("## Verdicts\n\n" + verdicts.table(found))
     return "\n\n".join(parts)
 
 
@@ -213,13 +217,13 @@ def _arms(runs: Sequence[dict], tests: dict[str, dict]) -> str:
     return "\n".join(lines)
 
 
-def _costs(study: str, record: Path) -> str:
+def _costs(timings: Sequence[dict]) -> str:
     lines = [
         "## Costs\n",
         "| model | MFLOP an image | parameters | ms, one image | ms an image, 256 at once | on |",
         "|---|---|---|---|---|---|",
     ]
-    timed = {(r["model"], r["amp"], r["device"]): r for r in recorded(f"{study}-costs", record)}
+    timed = {(r["model"], r["amp"], r["device"]): r for r in timings}
     for name in models.MODELS:
         if name.startswith("tiny"):
             continue
@@ -232,3 +236,34 @@ def _costs(study: str, record: Path) -> str:
         if not mine:
             lines.append(head + f"| {MISSING} | {MISSING} | |")
     return "\n".join(lines)
+
+
+def _loading(lines: Sequence[dict]) -> str:
+    """Seconds to load and augment an epoch, the newest measurement on each device."""
+    table = ["## Loading\n", "| 45,000 images augmented | seconds | on |", "|---|---|---|"]
+    newest = {line["device"]: line for line in lines}
+    for device, line in newest.items():
+        for way, value in line["seconds_an_epoch"].items():
+            table.append(f"| {way} | {value:.1f} | {device}, {line['cores']} cores |")
+    if not newest:
+        table.append(f"| {MISSING} | | |")
+    return "\n".join(table)
+
+
+def _probes(lines: Sequence[dict]) -> str:
+    """Accuracy of linear probes, stage by stage."""
+    table = [
+        "## Linear probes\n",
+        "| model | accuracy after each stage | with the weights of the start | seeds |",
+        "|---|---|---|---|",
+    ]
+    for model in (*verdicts.CNNS, *verdicts.RESNETS):
+        mine = list(probe.lines_of(model, lines).values())
+        cells = [MISSING, ""]
+        if mine:
+            cells = [
+                ", ".join(spread([100 * v for v in stage]) for stage in zip(*values))
+                for values in ([line[name] for line in mine] for name in ("trained", "untrained"))
+            ]
+        table.append(f"| {model} | {cells[0]} | {cells[1]} | {len(mine)} |")
+    return "\n".join(table)

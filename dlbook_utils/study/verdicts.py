@@ -19,6 +19,8 @@ import numpy as np
 
 from dlbook_utils.metrics import mean_interval
 
+from . import probe
+
 HOLDS, NOT, DEPENDS = "holds", "does not hold", "depends"
 OPEN, MISSING = "inconclusive", "not measured"
 ALPHA = 0.025  # one-sided: an interval of 95 % lies on one side of the bound
@@ -552,13 +554,46 @@ NUMBERS = {
     "ViT 90.7": (VITS, 90.7),
 }
 ABLATIONS = {"augmentation helps": "no-augmentation", "step decay helps": "constant-rate"}
-UNMEASURED = (  # rules that need more than training runs
-    "fastest inference: CNN",
-    "feature maps are hierarchical",
-)
 
 
-def judge(runs: Sequence[dict[str, Any]]) -> list[Finding]:
+def fastest(costs: Sequence[dict], cnn: str, resnet: str, vit: str) -> list[Condition] | None:
+    """The CNN's inference is the fastest, for one image and for 256, on every device timed."""
+    times: dict[tuple, dict[str, float]] = defaultdict(dict)
+    for line in costs:  # of the same model on the same device the newest counts
+        for found in line["inference"] if line["amp"] == "fp32" else ():
+            times[line["device"], found["batch"]][line["model"]] = found["ms"]
+    return [
+        Condition(f"{other} / {cnn}, batch {batch}, {device}:", Estimate(ms[other] / ms[cnn]), 1.0)
+        for (device, batch), ms in times.items()
+        if {cnn, resnet, vit} <= set(ms)
+        for other in (resnet, vit)
+    ] or None
+
+
+def hierarchical(lines: dict[int, dict]) -> list[Condition] | None:
+    """A linear probe's accuracy rises from stage to stage, and beats the untrained network's."""
+    if len(lines) < 2:
+        return None
+    trained, untrained = (
+        100 * np.array([line[name] for line in lines.values()]) for name in ("trained", "untrained")
+    )
+    steps = (trained[:, 1:] - trained[:, :-1]).T
+    gains = (trained - untrained).T
+    found = [
+        Condition(f"probe, stage {k + 1} - {k}:", estimate(values))
+        for k, values in enumerate(steps, 1)
+    ]
+    return found + [
+        Condition(f"probe, stage {k}, trained - untrained:", estimate(values))
+        for k, values in enumerate(gains, 1)
+    ]
+
+
+def judge(
+    runs: Sequence[dict[str, Any]],
+    costs: Sequence[dict[str, Any]] = (),
+    probes: Sequence[dict[str, Any]] = (),
+) -> list[Finding]:
     """Return a finding for each statement and reading.
 
     A reading for which runs are missing has the outcome "not measured". Holm's correction runs
@@ -586,8 +621,10 @@ def judge(runs: Sequence[dict[str, Any]]) -> list[Finding]:
             value = evidence.difference(evidence.of(model), evidence.of(model, arm))
             found = value and [Condition("accuracy, with - without:", value)]
             add(statement, model, found, family=statement)
-    for statement in UNMEASURED:
-        add(statement, "", None)
+    for reading in product(CNNS, RESNETS, VITS):
+        add("fastest inference: CNN", " / ".join(reading), fastest(costs, *reading))
+    for model in CNNS:
+        add("feature maps are hierarchical", model, hierarchical(probe.lines_of(model, probes)))
     holm([finding for finding in findings if finding.outcome != MISSING])
     return findings
 

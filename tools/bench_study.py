@@ -1,0 +1,155 @@
+"""The study's engine against the loops that people write, and against what the machine can do.
+
+All three train the same network for the same steps of 32 images at the same rate: the engine's own
+feed and step; a plain loop over a DataLoader of PIL pictures, as in most tutorials; Lightning over
+the same DataLoader. Each side has all threads that torch takes.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from dlbook_utils import records
+from dlbook_utils.study import costs, feed, loading, models, steps
+from dlbook_utils.study.settings import Setting
+
+CPU = torch.device("cpu")
+IMAGES = {"cnn-32": 1280, "resnet18-3x3": 64}  # a second or so of work each
+
+
+def images(n: int) -> feed.Part:
+    """Random images: the time does not depend on what they show."""
+    g = torch.Generator().manual_seed(0)
+    x = torch.randint(0, 256, (n, 3, 32, 32), dtype=torch.uint8, generator=g)
+    return feed.Part(x, torch.randint(0, 10, (n,), generator=g), "random")
+
+
+def engine(name: str, part: feed.Part) -> None:
+    """The engine's way through the images."""
+    setting = Setting("bench", name, examples=len(part))
+    model = models.build(name).to(memory_format=torch.channels_last)
+    normalise = steps.Normalise((0.5,) * 3, (0.25,) * 3, True)
+    found = steps.optimizers(setting, model, "fast", CPU)
+    tally = steps.Tally(CPU)
+    example = part.x[:32], part.y[:32]
+    step = steps.make_step("fast", model, normalise, found, tally, setting, example)
+    for some in feed.batches(part, feed.draw(setting, len(part), 1), setting):
+        for batch in some:
+            step(*batch)
+    tally.take()
+
+
+class Labelled(torch.utils.data.Dataset):
+    """Pictures with their labels."""
+
+    def __init__(self, part: feed.Part):
+        self.pictures, self.y = loading.usual(part.x, 0).dataset, part.y
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.pictures[index], self.y[index]
+
+
+def loader(part: feed.Part) -> torch.utils.data.DataLoader:
+    return torch.utils.data.DataLoader(Labelled(part), batch_size=32, shuffle=True)
+
+
+def plain(name: str, part: feed.Part) -> None:
+    """The loop of most tutorials."""
+    model = models.build(name)
+    adam = torch.optim.Adam(model.parameters(), 1e-3)
+    total = 0.0
+    for x, y in loader(part):
+        loss = F.cross_entropy(model(x), y)
+        adam.zero_grad()
+        loss.backward()
+        adam.step()
+        total += loss.item() * len(x)
+
+
+def lightning(name: str, part: feed.Part) -> None:
+    """Lightning's Trainer, without progress bar, logger or checkpoints."""
+    import lightning as L
+
+    warnings.filterwarnings("ignore")
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+
+    class Module(L.LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = models.build(name)
+
+        def training_step(self, batch, index):
+            return F.cross_entropy(self.model(batch[0]), batch[1])
+
+        def configure_optimizers(self):
+            return torch.optim.Adam(self.parameters(), 1e-3)
+
+    quiet = {"enable_progress_bar": False, "enable_model_summary": False, "logger": False}
+    trainer = L.Trainer(max_epochs=1, accelerator="cpu", enable_checkpointing=False, **quiet)
+    trainer.fit(Module(), loader(part))
+
+
+def rivals() -> Iterator[tuple[str, Callable[[], None], Callable[[], None]]]:
+    """Name, the other side, ours."""
+    for name, n in IMAGES.items():
+        part = images(n)
+        ours = partial(engine, name, part)
+        yield f"study, {name}: plain loop / engine", partial(plain, name, part), ours
+        yield f"study, {name}: Lightning / engine", partial(lightning, name, part), ours
+
+
+def shares(rounds: int = 15) -> Iterator[tuple[str, float]]:
+    """How much of the rate of one large matrix product a training step reaches.
+
+    Both are measured in turn, and the fastest of each counts. A step's operations are three times
+    those of the forward pass.
+    """
+    for name, amp, batch in (("cnn-32", "fp32", 32), ("speedy-small", "bf16", 500)):
+        step, x, y = a_step(name, amp, batch)
+        square = torch.randn(1024, 1024).to(torch.bfloat16 if amp == "bf16" else torch.float32)
+        works = partial(step, x, y, batch, batch), partial(torch.mm, square, square)
+        times = [[seconds(work) for work in works] for _ in range(rounds)]
+        ours, product = map(min, zip(*times))
+        rate = 3 * costs.count(name)["flops"] * batch / ours
+        share = rate / (2 * len(square) ** 3 / product)
+        yield f"study, {name}, {amp}, batch {batch}: share of a matrix product's rate", share
+
+
+def seconds(work: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def a_step(name: str, amp: str, batch: int) -> tuple[steps.Step, torch.Tensor, torch.Tensor]:
+    """A training step of the engine, and a batch for it."""
+    rule = "muon" if name.startswith("speedy") else "adam"
+    setting = Setting("bench", name, amp=amp, batch=batch, rule=rule)
+    model: nn.Module = models.build(name).to(memory_format=torch.channels_last)
+    found = steps.optimizers(setting, model, "fast", CPU)
+    normalise = steps.Normalise((0.5,) * 3, (0.25,) * 3, True)
+    part = images(batch)
+    example = part.x, part.y
+    made = steps.make_step("fast", model, normalise, found, steps.Tally(CPU), setting, example)
+    return made, part.x, part.y
+
+
+def seconds_to_89() -> list[float]:
+    """Training times of the recorded runs of the modern recipe on a CPU."""
+    try:
+        runs = records.load("cifar10")
+    except FileNotFoundError:
+        return []
+    mine = [run for run in runs if run["setting"]["arm"] == "modern-cpu"]
+    return [sum(row["seconds"] for row in run["epochs"]) for run in mine]
