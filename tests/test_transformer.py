@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from random_weights import draw, shake
 from torch import nn
 
 from dlbook_utils.devices import generator, seed_everything
@@ -18,20 +19,6 @@ from dlbook_utils.transformer import (
     causal_mask,
     sinusoids,
 )
-
-
-def draw(*shape, seed=0):
-    x = torch.randn(*shape, generator=generator(seed), dtype=torch.float64)
-    return x.requires_grad_()
-
-
-def shake(module):
-    """Random values everywhere, biases and norms included, in double precision."""
-    g = generator(7)
-    with torch.no_grad():
-        for p in module.parameters():
-            p.copy_(torch.randn(p.shape, generator=g) * 0.5)
-    return module.double().eval()
 
 
 def copy_attention(ours, theirs):

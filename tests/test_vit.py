@@ -1,8 +1,10 @@
 """The Vision Transformer against torchvision's and the study's, forward and backward."""
 
 import pytest
+import random_weights
 import torch
 import torch.nn.functional as F
+from random_weights import draw
 from torch import nn
 
 from dlbook_utils.devices import generator, seed_everything
@@ -18,21 +20,12 @@ from dlbook_utils.vit import (
 )
 
 
-def draw(*shape, seed=0):
-    x = torch.randn(*shape, generator=generator(seed), dtype=torch.float64)
-    return x.requires_grad_()
-
-
 def shake(module):
-    """Random values everywhere, in double precision, and the eps of all the references."""
-    g = generator(7)
-    with torch.no_grad():
-        for p in module.parameters():
-            p.copy_(torch.randn(p.shape, generator=g) * 0.3)
+    """Random values everywhere, and the eps of all the references."""
     for m in module.modules():
         if isinstance(m, nn.LayerNorm):
             m.eps = 1e-6
-    return module.double()
+    return random_weights.shake(module, 0.3)
 
 
 def assert_same(a, b, inputs):
