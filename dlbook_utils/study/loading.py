@@ -2,7 +2,7 @@
 
 Most training loops of the kind that the source describes keep pictures in PIL, draw each one's
 crop, flip and rotation in Python, and let worker processes share the work. The study keeps bytes on
-the device and augments a thousand at once. Both make the same batches of 32.
+the device and augments two thousand at once. Both make the same batches of 32.
 """
 
 from __future__ import annotations

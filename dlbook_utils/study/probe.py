@@ -69,7 +69,8 @@ def probe(model: nn.Module, normalise: steps.Normalise, train: Part, valid: Part
 
 def has_maps(name: str) -> bool:
     """Whether a model, by its name, shows its stages."""
-    return hasattr(models.build(name), "maps")
+    with torch.device("meta"):  # its shape only: some have a hundred million weights
+        return hasattr(models.build(name), "maps")
 
 
 def measure(
