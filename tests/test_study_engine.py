@@ -241,7 +241,7 @@ def test_rates_are_halved_and_the_modern_one_falls():
     bias = found[1].param_groups[0]
     assert bias["lr"] == 0
     steps.set_rates(found, setting, 1.5)
-    assert bias["lr"] == pytest.approx(0.053 / 2)
+    assert bias["lr"] == pytest.approx(0.053 / 2 * setting.batch)
 
 
 # A whole run

@@ -138,6 +138,35 @@ def test_muon_moves_by_orthogonal_matrices_and_keeps_the_norm():
     assert (moved * p.grad.flatten(1)).sum() > 0  # downhill
 
 
+def test_sgd_on_the_mean_loss_is_the_recipes_sgd_on_the_sum():
+    g = torch.Generator().manual_seed(1)
+    n = 16  # a power of 2: the gradients differ by an exact factor, however they are rounded
+    x, y = torch.randn(n, 3, 32, 32, generator=g).double(), torch.arange(n) % 10
+    nets = [models.build("tiny-speedy").double() for _ in range(2)]
+    nets[1].load_state_dict(nets[0].state_dict())
+    start = nets[0].head.weight.detach().clone()
+    ours = speedy.optimizers(nets[0], 0.2, n)
+    # as in the recipe's code: rates of 0.053 and 0.67 on the sum, decay 2e-6 an image
+    rates = {nets[1].head.weight: 0.67, nets[1].whiten.bias: 0.053}
+    rates |= {p: 0.053 for n, p in nets[1].named_parameters() if "norm" in n and "bias" in n}
+    groups = [{"params": [p], "lr": r, "weight_decay": 2e-6 * n / r} for p, r in rates.items()]
+    filters = [p for p in nets[1].parameters() if p.ndim == 4 and p.requires_grad]
+    theirs = [
+        speedy.Muon(filters, 0.2),
+        torch.optim.SGD(groups, momentum=0.85, nesterov=True),
+    ]
+    for _ in range(3):
+        for net, rules, reduction in ((nets[0], ours, "mean"), (nets[1], theirs, "sum")):
+            net.zero_grad()
+            loss = nn.functional.cross_entropy(net(x), y, reduction=reduction)
+            loss.backward()
+            for rule in rules:
+                rule.step()
+    for name, value in nets[0].state_dict().items():
+        assert torch.allclose(value, nets[1].state_dict()[name], rtol=1e-6), name
+    assert (nets[0].head.weight - start).abs().max() > 0.01  # it has moved
+
+
 def test_views_weigh_one_together_and_mirror():
     x = torch.randn(2, 3, 8, 8)
     for number in (1, 2, 6):

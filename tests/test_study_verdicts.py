@@ -52,6 +52,16 @@ def study(right=(0.7, 0.9, 0.8), seeds=range(5), arm="published", **more):
     return [a_run(m, s, p, arm, **more) for m, p in zip(MODELS, right) for s in seeds]
 
 
+def timings(cells):
+    """The arm "timing": for each of MODELS its operations, memory and seconds of both epochs."""
+    return [
+        a_run(model, 0, 0.5, "timing")
+        | {"flops": flops, "peak_memory": memory}
+        | {"epochs": [{"epoch": k, "seconds": s} for k, s in enumerate(times, 1)]}
+        for model, (flops, memory, *times) in zip(MODELS, cells, strict=True)
+    ]
+
+
 def outcome(runs, statement, reading=READING):
     found = [f for f in verdicts.judge(runs) if f.statement == statement and f.reading == reading]
     assert len(found) == 1
@@ -104,14 +114,38 @@ def test_gaps_by_both_definitions():
 def test_resources_and_times():
     runs = study()
     statement = "ViT needs more resources"
-    assert outcome(runs, statement) == "does not hold"  # half the operations of ResNet's
-    for run in runs:
-        if run["setting"]["model"] == "vit-s-p16":
-            run |= {"flops": 20, "peak_memory": 200, "epochs": [{"epoch": 1, "seconds": 4.0}]}
-    assert outcome(runs, statement) == "holds"
-    for run in runs:
+    assert outcome(runs, statement) == verdicts.MISSING  # those runs' times are nobody's
+    even = timings([(1, 100, 2.0, 2.0), (10, 100, 2.0, 2.0), (5, 100, 2.0, 2.0)])
+    assert outcome(runs + even, statement) == "does not hold"  # half the operations of ResNet's
+    dear = timings([(1, 100, 2.0, 2.0), (10, 100, 2.0, 2.0), (20, 200, 2.0, 4.0)])
+    assert outcome(runs + dear, statement) == "holds"
+    slow_to_begin = timings([(1, 100, 2.0, 2.0), (10, 100, 2.0, 2.0), (20, 200, 9.0, 2.0)])
+    assert outcome(runs + slow_to_begin, statement) == "does not hold"
+    for run in dear:
         run["parallel"] = 4  # times of runs that shared the machine are none
-    assert outcome(runs, statement) == verdicts.MISSING
+    assert outcome(runs + dear, statement) == verdicts.MISSING
+
+
+def test_faster_balanced_and_rising():
+    runs = study((0.7, 0.8, 0.9))
+    for name in (
+        "the CNN is faster and less accurate",
+        "ResNet balances accuracy and time",
+        "accuracy and F1 rise with complexity, at the cost of time",
+    ):
+        assert outcome(runs, name) == verdicts.MISSING
+    in_order = [(1, 100, 1.0, 1.0), (10, 100, 2.0, 2.0), (20, 100, 4.0, 4.0)]
+    runs_in_order = [
+        run | {"flops": {"c": 1, "r": 10, "v": 20}[run["setting"]["model"][0]]} for run in runs
+    ]
+    timed = runs_in_order + timings(in_order)
+    assert outcome(timed, "the CNN is faster and less accurate") == "holds"
+    assert outcome(timed, "ResNet balances accuracy and time") == "holds"
+    assert outcome(timed, "accuracy and F1 rise with complexity, at the cost of time") == "holds"
+    cheap_vit = [(1, 100, 3.0, 3.0), (10, 100, 2.0, 2.0), (5, 100, 1.0, 1.0)]
+    timed = runs + timings(cheap_vit)
+    assert outcome(timed, "the CNN is faster and less accurate") == "does not hold"
+    assert outcome(timed, "ResNet balances accuracy and time") == "does not hold"
 
 
 def test_the_source_says_two_numbers_of_one_model():
@@ -136,14 +170,14 @@ def test_confusions_and_small_data_need_five_seeds():
         for run in study((0.5, 0.7, 0.6), arm="scaling", setting={"examples": n})
     ]
     statement = "ResNet is more efficient on smaller data"
-    assert outcome(study() + small, statement) == "does not hold"  # dearer operations
-    for run in small:
-        run["flops"] = 5
-    for run in small:
-        if run["setting"]["model"] == "resnet18-3x3":
-            run["epochs"][0]["seconds"] = 1.0
-            run["flops"] = 4
-    assert outcome(study() + small, statement) == "holds"
+    runs = study() + small
+    assert outcome(runs, statement) == verdicts.MISSING  # until epochs are timed
+    dear = timings([(1, 100, 2.0, 2.0), (10, 100, 2.0, 2.0), (5, 100, 2.0, 2.0)])
+    assert outcome(runs + dear, statement) == "does not hold"  # dearer operations
+    slow = timings([(1, 100, 2.0, 2.0), (4, 100, 2.0, 2.0), (5, 100, 2.0, 1.0)])
+    assert outcome(runs + slow, statement) == "does not hold"  # as many epochs of twice the time
+    cheap = timings([(1, 100, 2.0, 2.0), (4, 100, 2.0, 1.0), (5, 100, 2.0, 2.0)])
+    assert outcome(runs + cheap, statement) == "holds"
     assert outcome(study() + small, "transformers need larger data") == verdicts.OPEN
     more = study((0.5, 0.7, 0.4), arm="scaling", setting={"examples": 1000})
     assert outcome(study() + more, "transformers need larger data") == "holds"

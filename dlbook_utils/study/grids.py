@@ -106,7 +106,7 @@ def modern(**changes: Any) -> Setting:
     return Setting(**values | changes)
 
 
-SMALL = {"arm": "modern-cpu", "model": "speedy-small", "batch": 500, "lr": 0.12}
+SMALL = {"arm": "modern-cpu", "model": "speedy-small", "epochs": 4, "batch": 500, "lr": 0.12}
 
 
 def cifar10(runs: Runs = ()) -> list[Setting]:

@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .speedy import WIDTHS, SpeedyNet
+
 
 class BasicCNN(nn.Module):
     """Three convolutions 3 x 3, each followed by ReLU and 2 x 2 max pooling, then a linear layer.
@@ -175,28 +177,19 @@ def _vits() -> dict[str, Callable[[], nn.Module]]:
     }
 
 
-def _speedy(name: str) -> Callable[[], nn.Module]:
-    def make() -> nn.Module:
-        from .speedy import SIZES, SpeedyNet
-
-        return SpeedyNet(**SIZES[name])
-
-    return make
-
-
 MODELS: dict[str, Callable[[], nn.Module]] = {
     "cnn-32": partial(BasicCNN, (32, 64, 128)),
     "cnn-64": partial(BasicCNN, (64, 128, 256)),
     "resnet18-3x3": partial(ResNet18, "3x3"),
     "resnet18-7x7": partial(ResNet18, "7x7"),
     **_vits(),
-    "speedy": _speedy("gpu"),
-    "speedy-small": _speedy("cpu"),
+    "speedy": partial(SpeedyNet, WIDTHS["gpu"]),
+    "speedy-small": partial(SpeedyNet, WIDTHS["cpu"]),
     # too small to learn much: for tests
     "tiny-cnn": partial(BasicCNN, (4, 4, 4)),
     "tiny-resnet": partial(ResNet18, "3x3", width=2),
     "tiny-vit": partial(ViT, 16, 8, 2, 2),
-    "tiny-speedy": _speedy("test"),
+    "tiny-speedy": partial(SpeedyNet, WIDTHS["test"]),
 }
 
 
