@@ -13,6 +13,7 @@ from torch import nn
 
 from dlbook_utils import records
 from dlbook_utils.data.sets import Images
+from dlbook_utils.devices import seed_everything
 from dlbook_utils.study import checkpoint, engine, feed, grids, ledger, models, scores, steps
 from dlbook_utils.study.settings import Setting, from_dict
 
@@ -125,6 +126,23 @@ def test_shifts_may_mirror_the_border():
     wide = torch.nn.functional.pad(x.float(), (2,) * 4, "reflect").byte()
     for image, (top, left), out in zip(wide, drawn.corners, feed.augmented(x, drawn, setting)):
         assert torch.equal(out, image[:, top : top + 8, left : left + 8])
+
+
+def test_the_first_epochs_may_see_small_images():
+    setting = Setting("a", "tiny-cnn", small_epochs=2, small_side=8, pad=0, degrees=0.0)
+    setting = replace(setting, flip="none")
+    g = torch.Generator().manual_seed(0)
+    x = torch.randint(0, 256, (1007, 3, 32, 32), dtype=torch.uint8, generator=g)
+    x[0] = 255
+    sides = [feed.augmented(x, feed.draw(setting, 1007, e), setting).shape[-1] for e in (1, 2, 3)]
+    assert sides == [8, 8, 32]
+    drawn = feed.draw(setting, 1007, 1)
+    assert drawn.of(slice(0, 3)).side == drawn.to("cpu").side == 8
+    small = feed.augmented(x, drawn, setting)
+    assert small.dtype == torch.uint8
+    assert (small[0] == 255).all()  # weighted means of white are white
+    theirs = torch.nn.functional.interpolate(x, size=(8, 8), mode="bilinear", antialias=True)
+    assert (small.int() - theirs.int()).abs().max() <= 1  # PyTorch's own way with bytes
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 3])
@@ -242,6 +260,29 @@ def test_rates_are_halved_and_the_modern_one_falls():
     assert bias["lr"] == 0
     steps.set_rates(found, setting, 1.5)
     assert bias["lr"] == pytest.approx(0.053 / 2 * setting.batch)
+
+
+def test_a_rate_of_0_spares_the_gradient_and_changes_no_weight():
+    setting = Setting("a", "tiny-speedy", rule="muon", lr=0.2, epochs=2, batch=16)
+    g = torch.Generator().manual_seed(0)
+    x = torch.randint(0, 256, (16, 3, 32, 32), dtype=torch.uint8, generator=g)
+    y = torch.arange(16) % 10
+    normalise = steps.Normalise((0.5,) * 3, (0.25,) * 3, True)
+    ended = []
+    for sparing in (True, False):
+        seed_everything(0)
+        model = models.build("tiny-speedy")
+        found = steps.optimizers(setting, model, "fast", CPU)
+        tally = steps.Tally(CPU)
+        step = steps.make_step("fast", model, normalise, found, tally, setting, (x, y))
+        for k in range(8):  # the first layer's bias rests from the third on
+            steps.set_rates(found, setting, k / 4)
+            if sparing:
+                steps.rest(found)
+                assert model.whiten.bias.requires_grad == (k < 3)
+            step(x, y, 16, 16)
+        ended.append(model.state_dict())
+    assert all(torch.equal(ended[0][name], ended[1][name]) for name in ended[0])
 
 
 # A whole run
@@ -505,6 +546,13 @@ def test_settings_are_named_and_checked():
     for wrong in ({"amp": "fp16"}, {"epochs": 0}, {"split": 10}, {"seed": -1}, {"views": 3}):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             Setting("a", "tiny-cnn", **wrong)
+    with pytest.raises(ValueError, match="small_epochs and small_side go together, got 2 and 0"):
+        Setting("a", "tiny-cnn", small_epochs=2)
+    assert replace(a, small_epochs=2, small_side=24).key != a.key
+    before = {k: v for k, v in asdict(a).items() if not k.startswith("small_")}
+    assert from_dict(before).key == a.key  # records older than these fields keep their keys
+    for run in records.load("cifar10"):
+        assert from_dict(run["setting"]).key == run["key"]
     with pytest.raises(ValueError, match="no colour"):
         from_dict(asdict(a) | {"colour": 1})
 

@@ -33,7 +33,7 @@ def a_run(model, seed, right, arm="published", train=0.95, clean=0.96, **more):
     }
     setting = grids.published(model, 1e-3, seed=seed, arm=arm).__dict__ | more.pop("setting", {})
     run = {
-        "key": f"{arm}{model}{seed}{more}",
+        "key": f"{arm}{model}{seed}{right}{setting}",
         "status": "done",
         "setting": setting,
         "selected": {"valid": valid, "train_augmented": train, "train_clean": clean},
@@ -261,6 +261,36 @@ def test_pairs_make_differences_sharper():
     alone = [evidence.mean(evidence.of(m)) for m in MODELS[:2]]
     assert pair.error < 0.7 * np.hypot(alone[0].error, alone[1].error)
     assert pair.n == 5
+
+
+@pytest.mark.parametrize("measure", [verdicts.accuracy, verdicts.macro_f1])
+def test_a_difference_is_that_of_confusions_counted_one_by_one(measure):
+    runs = study()
+    evidence = verdicts.Evidence(runs)
+    names = ("resnet18-3x3", "cnn-32")
+    found = evidence.difference(*map(evidence.of, names), measure)
+
+    def confusion(run, images):
+        guesses = np.array([int(c) for c in run["selected"]["valid"]["predictions"]])
+        matrix = np.zeros((10, 10))
+        np.add.at(matrix, (LABELS[images], guesses[images]), 1)
+        return matrix
+
+    def difference(images):
+        return [
+            100 * (measure(confusion(a, images)) - measure(confusion(b, images)))
+            for a, b in zip(*(evidence.of(name).values() for name in names))
+        ]
+
+    draws = np.random.default_rng(0)
+    over_images = [np.mean(difference(draws.integers(0, N, N))) for _ in range(verdicts.ROUNDS)]
+    expected = verdicts.estimate(difference(np.arange(N)), np.var(over_images, ddof=1))
+    assert found.mean == pytest.approx(expected.mean)
+    assert found.error == pytest.approx(expected.error)
+    with pytest.raises(ValueError, match="predictions for"):
+        verdicts.resampled(LABELS[1:], LABELS, 2)
+    with pytest.raises(ValueError, match="do not form pairs"):
+        verdicts.paired(np.ones((2, 3, 2, 2)), np.ones((3, 3, 2, 2)), measure)
 
 
 def test_measures_are_those_of_the_records():

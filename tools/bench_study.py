@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from dlbook_utils import records
-from dlbook_utils.study import costs, feed, loading, models, steps
+from dlbook_utils.study import costs, feed, loading, models, report, steps
 from dlbook_utils.study.settings import Setting
 
 CPU = torch.device("cpu")
@@ -152,4 +152,4 @@ def seconds_to_89() -> list[float]:
     except FileNotFoundError:
         return []
     mine = [run for run in runs if run["setting"]["arm"] == "modern-cpu"]
-    return [sum(row["seconds"] for row in run["epochs"]) for run in mine]
+    return [report.training_seconds(run) for run in mine]

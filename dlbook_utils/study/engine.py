@@ -16,7 +16,7 @@ from dlbook_utils.devices import seed_everything
 from dlbook_utils.guards import TrainingFailed
 
 from . import checkpoint, costs, curves, feed, models, provenance, scores, steps
-from .settings import Setting
+from .settings import Setting, from_dict
 from .together import Group
 
 
@@ -150,7 +150,7 @@ def _resume(
     state = checkpoint.load(path, way.device)
     if state is None:
         return {"history": [], "best": None, "seconds": 0.0, "code": [provenance.code()]}
-    if state["setting"] != asdict(setting):
+    if from_dict(state["setting"]) != setting:
         raise Mismatch(f"{path} belongs to another setting: {state['setting']}")
     here = (kind, way.device.type, way.group.size)
     if tuple(state["way"]) != here:
@@ -242,6 +242,8 @@ def _epoch(
         for k, (x, y, own, total) in enumerate(some):
             if setting.rule == "muon":  # its rate falls from step to step
                 steps.set_rates(found, setting, epoch - 1 + (done + k) / in_all)
+                if way.group.size == 1:  # several processes wait for every gradient
+                    steps.rest(found)
             step(x, y, own, total)
         *new, _, wrong = tally.take()
         where = way.group.add([wrong])[0]  # all end, whoever's loss it was

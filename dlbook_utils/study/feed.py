@@ -10,12 +10,13 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from dlbook_utils import augment, data
@@ -52,22 +53,27 @@ class Part:
 @dataclass(frozen=True)
 class Draws:
     """What is random in an epoch of m images: `order` (m,), positions in the training part,
-    `corners` (m, 2), `flips` bool (m,) and `angles` (m,) in degrees.
+    `corners` (m, 2), `flips` bool (m,) and `angles` (m,) in degrees; and `side`, to which all are
+    shrunk (0: not at all).
     """
 
     order: Tensor
     corners: Tensor
     flips: Tensor
     angles: Tensor
+    side: int = 0
 
     def of(self, rows: slice | Tensor) -> Draws:
         """The draws of some of the epoch's images."""
-        return Draws(self.order[rows], self.corners[rows], self.flips[rows], self.angles[rows])
+        return self._each(lambda values: values[rows])
 
     def to(self, device: torch.device | str) -> Draws:
         """The same draws on a device."""
-        moved = (t.to(device) for t in (self.order, self.corners, self.flips, self.angles))
-        return Draws(*moved)
+        return self._each(lambda values: values.to(device))
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Draws:
+        values = map(change, (self.order, self.corners, self.flips, self.angles))
+        return Draws(*values, side=self.side)
 
 
 @lru_cache(2)
@@ -182,13 +188,14 @@ def draw(setting: Setting, n: int, epoch: int) -> Draws:
     if setting.flip == "none":
         flips = torch.zeros_like(flips)
     elif setting.flip == "alternating":  # the side of each example in epoch 1, then turn by turn
-        side = generator((setting.seed * 1009 + setting.split) * 100_003)
-        flips = augment.draw_flips(n, 0.5, side)[order] ^ (epoch % 2 == 0)
-    return Draws(order, corners, flips, angles)
+        fixed = generator((setting.seed * 1009 + setting.split) * 100_003)
+        flips = augment.draw_flips(n, 0.5, fixed)[order] ^ (epoch % 2 == 0)
+    side = setting.small_side if epoch <= setting.small_epochs else 0
+    return Draws(order, corners, flips, angles, side)
 
 
 def augmented(x: Tensor, draws: Draws, setting: Setting) -> Tensor:
-    """Shift, flip and rotate images x uint8 (m, 3, h, w), in this order, as was drawn."""
+    """Shift, flip, rotate and shrink images x uint8 (m, 3, h, w), in this order, as was drawn."""
     if setting.pad and setting.border == "black":
         x = augment.apply_shift_crop(x, draws.corners, setting.pad)
     elif setting.pad:  # mirror the edges, shift within them, cut the middle out
@@ -199,7 +206,16 @@ def augmented(x: Tensor, draws: Draws, setting: Setting) -> Tensor:
         x = augment.apply_flip(x, draws.flips)
     if setting.degrees:
         x = augment.apply_rotate(x, draws.angles, "bilinear")
-    return x
+    return _shrunk(x, draws.side) if draws.side else x
+
+
+def _shrunk(x: Tensor, side: int) -> Tensor:
+    """Shrink bytes (m, 3, h, w) to `side` pixels; each new pixel is a weighted mean of old ones."""
+    shrunk = []
+    for some in x.split(1000):  # as floats, all would take eight times their memory
+        small = F.interpolate(some.float(), size=(side, side), mode="bilinear", antialias=True)
+        shrunk.append(small.round_().clamp_(0, 255).to(torch.uint8))
+    return torch.cat(shrunk)
 
 
 def _reflect(x: Tensor, pad: int) -> Tensor:

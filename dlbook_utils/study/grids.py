@@ -18,6 +18,7 @@ SEEDS = (0, 1, 2, 3, 4)
 TUNING_SEED = 100  # choices are made with a seed that no result is measured with
 MAIN = ("cnn-32", "resnet18-3x3", "vit-s-p16", "vit-s-p4")
 READINGS = ("cnn-64", "resnet18-7x7", "vit-b-p16", "vit-ti-p16", "vit-ti-p4", "vit-b-p4")
+NARROW = ("resnet18-narrow", "vit-narrow-p4")
 LARGE = ("vit-ti-p16-224", "vit-s-p16-224", "vit-b-p16-224")
 RATES = (1e-4, 3e-4, 1e-3)
 SIZES = (1_000, 5_000, 10_000, 25_000)
@@ -106,7 +107,16 @@ def modern(**changes: Any) -> Setting:
     return Setting(**values | changes)
 
 
-SMALL = {"arm": "modern-cpu", "model": "speedy-small", "epochs": 4, "batch": 500, "lr": 0.12}
+SMALL = {
+    "arm": "modern-cpu",
+    "model": "speedy-small",
+    "epochs": 5,
+    "small_epochs": 2,
+    "small_side": 24,
+    "batch": 500,
+    "lr": 0.12,
+    "pad": 1,
+}
 
 
 def cifar10(runs: Runs = ()) -> list[Setting]:
@@ -137,11 +147,13 @@ def cifar10(runs: Runs = ()) -> list[Setting]:
     # For a CPU: asked for by name (--arm), for a GPU fills better cells.
     short = {"arm": "short", "epochs": 5, "halve_every": 1, "patience": 0}
     add(published(m, 3e-4, seed=s, **short) for s in SEEDS for m in MAIN)
+    add(small_data(SEEDS, runs))
     add(modern(**SMALL, seed=seed) for seed in SEEDS)
     return list(dict.fromkeys(found))
 
 
-BY_NAME_ONLY = ("short", "modern-cpu")  # arms that `run` leaves out unless they are asked for
+BY_NAME_ONLY = ("short", "small-rate", "small", "modern-cpu")  # `run` leaves them out unless asked
+CHOOSING = ("rate", "trial", "small-rate", "timing")  # arms whose runs serve the choice of others
 
 
 def _or_middle(model: str, runs: Runs) -> float | None:
@@ -208,6 +220,23 @@ def tuned(seeds: Sequence[int], runs: Runs) -> Iterator[Setting]:
         best = best_of(trials, runs)
         if best is not None:
             yield from (replace(best, arm="tuned", seed=seed) for seed in seeds)
+
+
+def small_data(seeds: Sequence[int], runs: Runs) -> Iterator[Setting]:
+    """ResNet against ViT with 1,000 examples, as networks that a CPU can train: NARROW.
+
+    The published recipe without early stopping; either model's rate is chosen from three.
+    """
+    for model in NARROW:
+        recipe = {"examples": SIZES[0], "patience": 0}
+        trials = [
+            published(model, arm="small-rate", lr=rate, seed=TUNING_SEED, **recipe)
+            for rate in RATES
+        ]
+        yield from trials
+        best = best_of(trials, runs)
+        if best is not None:
+            yield from (replace(best, arm="small", seed=seed) for seed in seeds)
 
 
 def trial(runs: Runs = ()) -> list[Setting]:

@@ -101,7 +101,7 @@ def coverage(found: Sequence[dict[str, Any]], study: str = "cifar10") -> dict[st
     """
     had = {_whatever_precision(from_dict(run["setting"])) for run in found}
     counts: dict[str, tuple[int, int]] = {}
-    choosing = [run for run in found if run["setting"]["arm"] in ("rate", "trial", "timing")]
+    choosing = [run for run in found if run["setting"]["arm"] in grids.CHOOSING]
     for setting in dict.fromkeys(map(_whatever_precision, grids.STUDIES[study](choosing))):
         done, named = counts.get(setting.arm, (0, 0))
         counts[setting.arm] = done + (setting in had), named + 1

@@ -73,7 +73,7 @@ def read_test(
     for run in recorded(study, record):
         setting = from_dict(run["setting"])
         weights = checkpoint.load(rest / "weights" / f"{run['key']}.pt", device)
-        chooses = setting.arm in ("rate", "trial", "timing")  # they serve other ends
+        chooses = setting.arm in grids.CHOOSING
         if run["key"] in seen or run["status"] != "done" or weights is None or chooses:
             continue
         model = models.build(setting.model)
@@ -142,6 +142,11 @@ def groups(runs: Sequence[dict], arm: str) -> dict[tuple, list[dict]]:
             setting = from_dict(run["setting"])
             found[setting.model, setting.split, setting.amp, setting.reading].append(run)
     return found
+
+
+def training_seconds(run: dict) -> float:
+    """The seconds of a run without its validations: first layer, epochs, checkpoints."""
+    return run["seconds"] - sum(row.get("valid_seconds", 0.0) for row in run["epochs"])
 
 
 def spread(values: Sequence[float], digits: int = 1) -> str:

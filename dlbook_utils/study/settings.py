@@ -10,6 +10,11 @@ from typing import Any
 AMPS = ("fp32", "tf32", "bf16")
 
 
+# Fields that came after the first record: a key holds them only where they are not 0, so that the
+# keys of older runs stay.
+ADDED = ("small_epochs", "small_side")
+
+
 @dataclass(frozen=True)
 class Setting:
     """One run. Two runs with equal settings do the same arithmetic on the same kind of machine.
@@ -38,6 +43,8 @@ class Setting:
             by up to `degrees`, flips "random", "alternating" (each image in every second epoch)
             or "none".
         border: what a shift fills in: "black" or "reflect".
+        small_epochs, small_side: the first so many epochs see the images shrunk to so many pixels
+            a side, which cost fewer operations; 0: all see them whole.
         smoothing: of the labels, in 0..1.
         views: test-time views averaged: 1, 2 (and its mirror image) or 6 (shifted by a pixel, too).
         amp: "fp32": float32 throughout; "tf32": matrix products of float32 on the tensor cores of
@@ -68,6 +75,8 @@ class Setting:
     views: int = 1
     amp: str = "fp32"
     data: str = "cifar10"
+    small_epochs: int = 0
+    small_side: int = 0
 
     def __post_init__(self):
         for name, allowed in (
@@ -83,16 +92,22 @@ class Setting:
         for name in ("examples", "epochs", "batch", "check_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("seed", "per_epoch", "halve_every", "patience", "pad"):
+        for name in ("seed", "per_epoch", "halve_every", "patience", "pad", *ADDED):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        if bool(self.small_epochs) != bool(self.small_side):
+            raise ValueError(
+                "small_epochs and small_side go together, got "
+                f"{self.small_epochs} and {self.small_side}"
+            )
         if not 0 <= self.split <= 9:
             raise ValueError(f"split must lie in 0..9, got {self.split}")
 
     @property
     def key(self) -> str:
         """A name for files and records: readable, and different for every setting."""
-        text = json.dumps(asdict(self), sort_keys=True)
+        values = {name: v for name, v in asdict(self).items() if name not in ADDED or v}
+        text = json.dumps(values, sort_keys=True)
         digest = hashlib.sha256(text.encode()).hexdigest()[:8]
         return f"{self.arm}.{self.model.replace('/', '-')}.n{self.examples}.s{self.seed}.{digest}"
 

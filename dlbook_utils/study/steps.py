@@ -121,6 +121,17 @@ def set_rates(found: list[torch.optim.Optimizer], setting: Setting, done: float)
     return float(found[0].param_groups[0]["lr"])
 
 
+def rest(found: list[torch.optim.Optimizer]) -> None:
+    """Compute no gradient for parameters whose rate is 0, nor for what only these depend on.
+
+    For the modern recipe's first layer this spares a tenth of a step, and changes no weight.
+    """
+    for optimizer in found:
+        for group in optimizer.param_groups:
+            for p in group["params"]:
+                p.requires_grad_(float(group["lr"]) > 0)
+
+
 def make_step(
     kind: str,
     model: nn.Module,
@@ -165,7 +176,7 @@ def _recorded(
     tally: Tally,
     example: tuple[Tensor, Tensor],
 ) -> Step:
-    """Record a step on the GPU as a graph; batches of another size are stepped one by one."""
+    """Record a step on the GPU as a graph; batches of another shape are stepped one by one."""
     x, y = (tensor.clone() for tensor in example)
     before = [tensor.clone() for tensor in _state(model, found)]
     fresh = not any(optimizer.state for optimizer in found)
@@ -190,7 +201,7 @@ def _recorded(
     tally.sums.zero_()
 
     def play(new_x: Tensor, new_y: Tensor, own: int, total: int) -> None:
-        if len(new_y) != len(y):
+        if new_x.shape != x.shape:
             step(new_x, new_y, own, total)
             return
         x.copy_(new_x)

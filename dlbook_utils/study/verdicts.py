@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from itertools import product
 from math import inf, sqrt
 from typing import Any
@@ -88,39 +89,49 @@ def estimate(per_seed: Sequence[float], images: float = 0.0) -> Estimate:
     return Estimate(float(values.mean()), sqrt(seeds + images), len(values), freedom)
 
 
-def paired(
-    a: np.ndarray, b: np.ndarray, labels: np.ndarray, measure: Callable, rounds: int
-) -> Estimate:
+@lru_cache(4)
+def _weights(n: int, rounds: int) -> np.ndarray:
+    """How often each of n images counts (rounds + 1, n): once, then as a bootstrap draws it."""
+    draws = np.random.default_rng(0)
+    found = [np.bincount(draws.integers(0, n, n), minlength=n) for _ in range(rounds)]
+    return np.array([np.ones(n, int), *found], np.int32)
+
+
+def resampled(guesses: np.ndarray, labels: np.ndarray, rounds: int) -> np.ndarray:
+    """The confusion matrix of a run, and those of bootstrap samples of its images.
+
+    The samples are the same for all runs of equally many images: they pair them.
+
+    Arguments:
+        guesses, labels: int (images,), the predicted and the true classes.
+
+    Returns: int (rounds + 1, classes, classes). Raises ValueError if the shapes differ.
+    """
+    if guesses.shape != labels.shape:
+        raise ValueError(f"{guesses.shape} predictions for {labels.shape} labels")
+    classes = int(labels.max()) + 1
+    cells = labels * classes + guesses
+    order = cells.argsort(kind="stable")
+    filled, begins = np.unique(cells[order], return_index=True)
+    found = np.zeros((rounds + 1, classes**2), int)
+    found[:, filled] = np.add.reduceat(_weights(len(labels), rounds)[:, order], begins, axis=1)
+    return found.reshape(-1, classes, classes)
+
+
+def paired(one: np.ndarray, two: np.ndarray, measure: Callable) -> Estimate:
     """The difference of a measure, in points, between two models on the same images and seeds.
 
     Arguments:
-        a, b: predictions int (seeds, images); row k of both belongs to seed k.
-        labels: int (images,).
-        measure: maps confusion matrices (..., 10, 10) to numbers in 0..1.
+        one, two: what `resampled` returned, for each seed: (seeds, rounds + 1, classes, classes).
+        measure: maps confusion matrices (..., classes, classes) to numbers in 0..1.
 
     Raises ValueError if the shapes differ.
     """
-    if a.shape != b.shape or a.shape[1:] != labels.shape:
-        raise ValueError(f"shapes {a.shape}, {b.shape} and {labels.shape} do not form pairs")
-    n, classes = len(labels), int(labels.max()) + 1
-    cells = [labels * classes + rows for rows in (a, b)]
-
-    def difference(weights: np.ndarray) -> np.ndarray:
-        one, two = (
-            np.stack(
-                [np.bincount(row, weights, classes**2).reshape(classes, classes) for row in rows]
-            )
-            for rows in cells
-        )
-        return 100 * (measure(one) - measure(two))
-
-    draws = np.random.default_rng(0)
-    per_seed = difference(np.ones(n))
-    over_images = [
-        difference(np.bincount(draws.integers(0, n, n), minlength=n).astype(float)).mean()
-        for _ in range(rounds)
-    ]
-    return estimate(per_seed, float(np.var(over_images, ddof=1)))
+    if one.shape != two.shape:
+        raise ValueError(f"shapes {one.shape} and {two.shape} do not form pairs")
+    differences = 100 * (measure(one) - measure(two))  # (seeds, rounds + 1)
+    over_images = differences[:, 1:].mean(0)
+    return estimate(differences[:, 0], float(np.var(over_images, ddof=1)))
 
 
 def accuracy(confusion: np.ndarray) -> np.ndarray:
@@ -241,7 +252,9 @@ class Evidence:
         amps = [r["setting"]["amp"] for r in done if r["setting"]["arm"] == "published"]
         self.amp = max(sorted(set(amps)), key=amps.count) if amps else "fp32"
         self.runs = [r for r in done if r["setting"]["amp"] == self.amp]
-        self._known: dict[tuple, Estimate] = {}  # many rules ask for the same difference
+        # Many rules ask for the same difference, and for others of the same runs.
+        self._known: dict[tuple, Estimate] = {}
+        self._resampled: dict[str, np.ndarray] = {}
 
     def of(self, model: str, arm: str = "published", examples: int = 45_000) -> dict[int, dict]:
         """The runs of a cell by seed."""
@@ -273,12 +286,19 @@ class Evidence:
             return -self._known[mirrored]
         if name in self._known:
             return self._known[name]
-        valid = [[run["selected"]["valid"] for run in pair] for pair in pairs]
-        counts = np.asarray(valid[0][0]["confusion"]).sum(1)
-        labels = np.repeat(np.arange(len(counts)), counts)  # the images are sorted by class
-        guesses = [np.array([_digits(v[k]["predictions"]) for v in valid]) for k in (0, 1)]
-        self._known[name] = paired(*guesses, labels, measure, ROUNDS)
+        both = (np.stack([self._confusions(run) for run in some]) for some in zip(*pairs))
+        self._known[name] = paired(*both, measure)
         return self._known[name]
+
+    def _confusions(self, run: dict) -> np.ndarray:
+        """The run's confusion matrix on validation images, and its bootstrap samples."""
+        if run["key"] not in self._resampled:
+            valid = run["selected"]["valid"]
+            counts = np.asarray(valid["confusion"]).sum(1)
+            labels = np.repeat(np.arange(len(counts)), counts)  # the images are sorted by class
+            found = resampled(_digits(valid["predictions"]), labels, ROUNDS)
+            self._resampled[run["key"]] = found
+        return self._resampled[run["key"]]
 
     def per_seed(
         self, one: dict[int, dict], two: dict[int, dict], value: Callable[[dict], float]
