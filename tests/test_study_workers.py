@@ -125,20 +125,20 @@ def test_tuning_gives_every_model_the_same_trials():
     }
 
 
-def test_small_data_are_a_pair_of_narrow_models_with_three_rates_each():
+def test_small_data_are_a_pair_of_narrow_models_and_only_the_vit_is_tuned():
     from dlbook_utils.study.costs import count
 
     flops = [count(model)["flops"] for model in grids.NARROW]
     assert max(flops) < 1.5 * min(flops)
     trials = [s for s in grids.cifar10() if s.arm == "small-rate"]
-    assert [s.lr for s in trials] == list(grids.RATES) * 2
+    assert [(s.model, s.lr) for s in trials] == [(grids.NARROW[1], r) for r in grids.RATES]
     assert {s.seed for s in trials} == {grids.TUNING_SEED}
     runs = [fake(s, 1 - s.lr) for s in trials]
     chosen = [s for s in grids.cifar10(runs) if s.arm == "small"]
     assert {(s.model, s.seed) for s in chosen} == {
         (m, seed) for m in grids.NARROW for seed in grids.SEEDS
     }
-    assert {s.lr for s in chosen} == {1e-4}
+    assert {(s.model, s.lr) for s in chosen} == {(grids.NARROW[0], 1e-3), (grids.NARROW[1], 1e-4)}
     assert {(s.examples, s.epochs, s.patience) for s in trials + chosen} == {(1000, 50, 0)}
 
 
