@@ -171,6 +171,31 @@ def test_a_study_from_run_to_report(tmp_path, capsys):
     assert "| basic CNN, reported | 85.3 |" in out
 
 
+def test_a_mistyped_name_is_named(capsys):
+    for option, wrong, right in (
+        ("--model", "resnet19", "resnet18-3x3"),
+        ("--arm", "pub", "short"),
+    ):
+        with pytest.raises(SystemExit, match="2"):
+            command.main(["run", "cifar10", option, wrong])
+        message = capsys.readouterr().err
+        assert repr(wrong) in message
+        assert right in message
+    arms = {setting.arm for setting in grids.cifar10()}
+    assert arms | {"equal-time", "tuned"} == set(grids.ARMS)  # these two wait for other runs
+    assert set(grids.BY_NAME_ONLY) | set(grids.CHOOSING) < set(grids.ARMS)
+
+
+def test_only_the_models_named_are_timed(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(
+        report.costs, "inference_time", lambda model, device, batch, amp: {"ms": 1.0}
+    )
+    command.main(
+        ["costs", "trial", "--model", "tiny-cnn", "--out", str(tmp_path), "--device", "cpu"]
+    )
+    assert [line["model"] for line in ledger.read(tmp_path / "trial-costs.jsonl")] == ["tiny-cnn"]
+
+
 def test_the_test_set_is_read_once(tmp_path, capsys, monkeypatch):
     run(tmp_path, "--model", "tiny-cnn", "--seeds", "0")
     words = ["test", "trial", "--device", "cpu", "--out", str(tmp_path)]

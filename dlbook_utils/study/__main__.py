@@ -26,7 +26,7 @@ import torch
 from dlbook_utils import devices, records
 from dlbook_utils.data import DataError
 
-from . import engine, grids, ledger, loading, probe, report, steps, together, workers
+from . import engine, grids, ledger, loading, models, probe, report, steps, together, workers
 from .feed import NoData
 from .settings import AMPS, Setting
 
@@ -79,9 +79,14 @@ def _parser() -> argparse.ArgumentParser:
         if name in ("run", "test", "costs", "loading", "probe"):
             verb.add_argument("--device", help='"cpu", "cuda" ... (default: a GPU if there is one)')
             verb.add_argument("--threads", type=int, help="of the CPU")
+        if name in ("run", "status", "costs"):
+            verb.add_argument(
+                "--model", nargs="*", choices=models.MODELS, metavar="M", help="only these models"
+            )
         if name in ("run", "status"):
-            verb.add_argument("--arm", nargs="*", help="only these arms")
-            verb.add_argument("--model", nargs="*", help="only these models")
+            verb.add_argument(
+                "--arm", nargs="*", choices=grids.ARMS, metavar="ARM", help="only these arms"
+            )
             verb.add_argument("--seeds", nargs="*", type=int, help="only these seeds")
             verb.add_argument("--split", type=int, help="only this split")
             verb.add_argument("--examples", nargs="*", type=int, help="only these sizes")
@@ -208,7 +213,7 @@ def _test(options: argparse.Namespace, arguments: list[str]) -> int:
 
 def _costs(options: argparse.Namespace, arguments: list[str]) -> int:
     record, _ = _folders(options)
-    report.measure_costs(options.study, record, _device(options), print)
+    report.measure_costs(options.study, record, _device(options), print, options.model or ())
     return 0
 
 

@@ -212,7 +212,7 @@ def augmented(x: Tensor, draws: Draws, setting: Setting) -> Tensor:
 def _shrunk(x: Tensor, side: int) -> Tensor:
     """Shrink bytes (m, 3, h, w) to `side` pixels; each new pixel is a weighted mean of old ones."""
     shrunk = []
-    for some in x.split(1000):  # as floats, all would take eight times their memory
+    for some in x.split(1000):  # as floats, all would take four times their memory
         small = F.interpolate(some.float(), size=(side, side), mode="bilinear", antialias=True)
         shrunk.append(small.round_().clamp_(0, 255).to(torch.uint8))
     return torch.cat(shrunk)

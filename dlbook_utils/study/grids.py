@@ -152,6 +152,11 @@ def cifar10(runs: Runs = ()) -> list[Setting]:
     return list(dict.fromkeys(found))
 
 
+ARMS = (
+    *("published", "rate", "modern", "modern-50k", "timing", "scaling", "no-augmentation"),
+    *("constant-rate", "scaling-steps", "equal-flops", "equal-time", "trial", "tuned"),
+    *("short", "small-rate", "small", "modern-cpu"),
+)
 BY_NAME_ONLY = ("short", "small-rate", "small", "modern-cpu")  # `run` leaves them out unless asked
 CHOOSING = ("rate", "trial", "small-rate", "timing")  # arms whose runs serve the choice of others
 

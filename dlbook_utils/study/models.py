@@ -183,7 +183,7 @@ MODELS: dict[str, Callable[[], nn.Module]] = {
     "resnet18-3x3": partial(ResNet18, "3x3"),
     "resnet18-7x7": partial(ResNet18, "7x7"),
     **_vits(),
-    # as many operations as each other, for a CPU
+    # of similar cost, for a CPU
     "resnet18-narrow": partial(ResNet18, "3x3", width=16),
     "vit-narrow-p4": partial(ViT, 4, 96, 3, 6),
     "speedy": partial(SpeedyNet, WIDTHS["gpu"]),

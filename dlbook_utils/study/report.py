@@ -91,13 +91,17 @@ def read_test(
     return count
 
 
-def measure_costs(study: str, record: Path, device: torch.device, say: Callable) -> None:
-    """Record operations, parameters and inference times of every model, on this device."""
+def measure_costs(
+    study: str, record: Path, device: torch.device, say: Callable, names: Sequence[str] = ()
+) -> None:
+    """Record operations, parameters and inference times on this device, of the models named, else
+    of every model.
+    """
     path = record / f"{study}-costs.jsonl"
-    names = [name for name in models.MODELS if not name.startswith("tiny")]
+    every = [name for name in models.MODELS if not name.startswith("tiny")]
     if study == "trial":
-        names = ["tiny-cnn", "tiny-resnet"]
-    for name in names:
+        every = ["tiny-cnn", "tiny-resnet"]
+    for name in names or every:
         for amp in ("fp32", "bf16") if device.type == "cuda" else ("fp32",):
             began = provenance.now()
             times = [

@@ -1,11 +1,12 @@
 """The modern recipe: a small residual-free network that learns CIFAR-10 in seconds.
 
 After K. Jordan (2024), "94% on CIFAR-10 in 3.29 Seconds on a Single GPU", arXiv:2404.00498, and
-the Muon optimiser (https://kellerjordan.github.io/posts/muon/). Written anew from the paper's
-description, with fewer channels for a CPU. Its parts:
+his later program with the Muon optimiser (https://github.com/KellerJordan/cifar10-airbench,
+airbench94_muon.py), whose rates these are. Written anew, with fewer channels for a CPU. Its parts:
 
-- a first layer that is computed, not learned: the eigenvectors of the 2 x 2 patches' covariance,
-  scaled so that its outputs are uncorrelated with variance 1 (whitening), and their negatives;
+- a first layer that is computed, not learned: the eigenvectors of the second moments of 2 x 2
+  patches, scaled so that their outputs are uncorrelated with mean square 1 (whitening), and their
+  negatives;
 - convolutions that start as the identity on their first channels;
 - batch normalisation without a learned scale, whose running averages follow quickly;
 - filters that Muon moves by orthogonal matrices and that keep their norm;

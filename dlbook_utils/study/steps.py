@@ -122,7 +122,7 @@ def set_rates(found: list[torch.optim.Optimizer], setting: Setting, done: float)
 
 
 def rest(found: list[torch.optim.Optimizer]) -> None:
-    """Compute no gradient for parameters whose rate is 0, nor for what only these depend on.
+    """Compute no gradient for parameters whose rate is 0, nor what only they need.
 
     For the modern recipe's first layer this spares a tenth of a step, and changes no weight.
     """

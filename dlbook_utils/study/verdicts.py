@@ -483,8 +483,8 @@ def hungry(e: Evidence, cnn: str, resnet: str, vit: str) -> list[Condition] | No
 
 
 def cheaper_on_small(e: Evidence, cnn: str, resnet: str, vit: str) -> list[Condition] | None:
-    """With 1k, 5k and 10k examples ResNet reaches ViT's final accuracy for fewer operations, and in
-    less time, in at least 4 of 5 seeds.
+    """With 1k, 5k and 10k examples ResNet reaches ViT's selected accuracy for fewer operations, and
+    in less time, in at least 4 of 5 seeds.
     """
     timed = _timed(e, (resnet, vit))
     if timed is None:
