@@ -93,3 +93,16 @@ def test_an_unknown_chapter_is_named():
     assert run.returncode == 2
     assert "no/such" in run.stdout
     assert "origins/history" in run.stdout
+
+
+def test_a_chapter_that_takes_too_long_is_stopped():
+    found = gpu.in_a_process("origins/history", "cpu", limit=0.01)
+    assert found["error"] == "stopped after 0.01 s"
+
+
+def test_a_margin_that_is_no_number_is_recorded_as_none(tmp_path):
+    claims = [{"kind": "claim", "margin": float("inf")}, {"kind": "claim", "margin": 2.0}]
+    found = {"seconds": 1.0, "cells": [[1.0, "x"]], "claims": claims, "memory": {}, "error": ""}
+    gpu.write(tmp_path / "chapters.jsonl", "part/whole", found, "cpu")
+    line = json.loads((tmp_path / "chapters.jsonl").read_text())
+    assert [claim["margin"] for claim in line["claims"]] == [None, 2.0]

@@ -522,6 +522,16 @@ def test_where_no_graph_can_be_recorded_the_run_goes_on(toy, tmp_path, monkeypat
     with pytest.raises(RuntimeError, match="capturing"):
         engine.run(setting, way(tmp_path / "other", step="graph"))
 
+    def stop(line):  # said after an epoch has been saved
+        raise KeyboardInterrupt
+
+    begun = way(tmp_path / "begun", step="fast")
+    with pytest.raises(KeyboardInterrupt):
+        engine.run(setting, replace(begun, say=stop))
+    assert begun.checkpoint(setting).exists()
+    again = engine.run(setting, way(tmp_path / "begun"))  # goes on without trying a graph again
+    assert timeless(again) == timeless(expected)
+
 
 def test_peak_memory_is_of_this_run():
     from dlbook_utils.study import provenance

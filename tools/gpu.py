@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import subprocess
 import sys
@@ -33,6 +34,9 @@ def main() -> int:
     parser.add_argument("--cells", action="store_true", help="list each chapter's slowest cells")
     parser.add_argument("--out", type=Path, help="the record to add to")
     parser.add_argument("--limit-seconds", type=float, help="begin no chapter after so long")
+    parser.add_argument(
+        "--chapter-seconds", type=float, default=900, help="stop a chapter after so long"
+    )
     parser.add_argument("--child", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
@@ -59,7 +63,7 @@ def every(options: argparse.Namespace) -> int:
         if options.limit_seconds and time.monotonic() - began > options.limit_seconds:
             print(f"{name}: the time is up")
             continue
-        found = in_a_process(name, options.device)
+        found = in_a_process(name, options.device, options.chapter_seconds)
         broken += bool(found["error"])
         print(summary(name, found, options.cells), flush=True)
         if record:
@@ -73,15 +77,21 @@ def chapter_names() -> list[str]:
     return sorted(p.relative_to(NOTEBOOKS).with_suffix("").as_posix() for p in files)
 
 
-def in_a_process(name: str, device: str | None) -> dict[str, Any]:
-    """Run a chapter in a fresh process; what it found, or that it died."""
+def in_a_process(name: str, device: str | None, limit: float) -> dict[str, Any]:
+    """Run a chapter in a fresh process; what it found, or that it died or took over `limit` s."""
     environment = os.environ | SETTINGS
     if device == "cpu":
         environment["CUDA_VISIBLE_DEVICES"] = ""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "found.json"
         command = [sys.executable, "-m", "tools.gpu", name, "--child", str(path)]
-        process = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+        try:
+            process = subprocess.run(
+                command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=limit
+            )
+        except subprocess.TimeoutExpired:
+            error = f"stopped after {limit} s"
+            return {"error": error, "seconds": limit, "cells": [], "claims": [], "memory": {}}
         if path.exists():
             return json.loads(path.read_text())
     error = f"the process ended with status {process.returncode}: {process.stderr[-500:]}"
@@ -169,7 +179,12 @@ def write(record: Path, name: str, found: dict[str, Any], device: str | None) ->
     )
     key = f"{name} {where['device']} {where['date']}"
     line = {"key": key, "chapter": name, **found, **where}
-    ledger.append(record, line | {"cells": sorted(found["cells"], reverse=True)[:5]})
+    line |= {"cells": sorted(found["cells"], reverse=True)[:5]}
+    line["claims"] = [
+        claim | {"margin": None} if not math.isfinite(claim.get("margin") or 0) else claim
+        for claim in found["claims"]
+    ]
+    ledger.append(record, line)
 
 
 if __name__ == "__main__":

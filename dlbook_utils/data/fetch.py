@@ -126,10 +126,12 @@ def places(source: Source, *, patient: bool = False) -> Iterator[Path]:
     Raises DataError, after the folders, if the files can't be had from any mirror. The caller
     goes on to the next folder when one holds a damaged file.
     """
-    cache = cache_folder()
-    for root in (given_folder(), cache):
-        if root is not None and all(present(root, file) for file in source.files):
-            yield root
+    given = given_folder()
+    if given is not None and all(present(given, file) for file in source.files):
+        yield given
+    cache = cache_folder()  # asks pooch, which a bare machine lacks
+    if all(present(cache, file) for file in source.files):
+        yield cache
     download(source, cache, patient=patient)
     yield cache
 

@@ -34,7 +34,7 @@ class Curves:
             return
         try:
             from torch.utils.tensorboard import SummaryWriter
-        except ImportError:
+        except Exception:  # absent, or broken by another package: a run does without curves
             return
         self.writer = SummaryWriter(str(folder), purge_step=done + 1)
 

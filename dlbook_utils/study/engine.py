@@ -85,6 +85,9 @@ def run(setting: Setting, way: Way) -> dict[str, Any] | None:
     Raises checkpoint.Damaged and Mismatch for a checkpoint that cannot be used.
     """
     device, kind = way.device, way.kind(setting)
+    if kind == "graph" and way.step == "auto" and _begun_as(setting, way) == "fast":
+        return run(setting, replace(way, step="fast"))  # no graph could be recorded, last time
+    steps.precision(setting.amp, device)  # before the first product, that of `prepare`
     torch.backends.cudnn.benchmark = kind != "plain"
     provenance.forget_peak_memory(device)
     train, valid = (part.to(device) for part in feed.divide(setting))
@@ -108,6 +111,7 @@ def run(setting: Setting, way: Way) -> dict[str, Any] | None:
         train.x[: setting.batch // way.group.size],
         train.y[: setting.batch // way.group.size],
     )
+    step, problem = None, ""
     try:
         step = steps.make_step(
             kind, net, normalise, found, tally, setting, example, share=way.group.size
@@ -115,7 +119,10 @@ def run(setting: Setting, way: Way) -> dict[str, Any] | None:
     except RuntimeError as error:
         if kind != "graph" or way.step != "auto":
             raise
-        way.say(f"{setting.key}: no graph could be recorded ({error}); on with --step fast")
+        problem = str(error)  # the error itself would keep the model's memory
+    if step is None:
+        del model, net, found, state
+        way.say(f"{setting.key}: no graph could be recorded ({problem}); on with --step fast")
         return run(setting, replace(way, step="fast"))
     history = state["history"]
     try:
@@ -124,6 +131,8 @@ def run(setting: Setting, way: Way) -> dict[str, Any] | None:
                 if not _room(way, history):
                     return None
                 row = _epoch(setting, way, len(history) + 1, net, found, step, tally, train)
+                if not history:  # evaluation, with larger batches, takes more
+                    state["peak_memory"] = provenance.peak_memory(device)
                 if len(valid) and _checked(setting, row["epoch"]):
                     _validate(way, row, model, normalise, valid, setting)
                 history.append(row)
@@ -142,6 +151,12 @@ def run(setting: Setting, way: Way) -> dict[str, Any] | None:
     return _finish(setting, way, kind, model, normalise, state, train, valid)
 
 
+def _begun_as(setting: Setting, way: Way) -> str:
+    """The kind of step with which a run was begun, "" if it was not."""
+    state = checkpoint.load(way.checkpoint(setting), way.device)
+    return state["way"][0] if state else ""
+
+
 def _resume(
     setting: Setting, way: Way, kind: str, model: nn.Module, found: list[torch.optim.Optimizer]
 ) -> dict[str, Any]:
@@ -149,7 +164,13 @@ def _resume(
     path = way.checkpoint(setting)
     state = checkpoint.load(path, way.device)
     if state is None:
-        return {"history": [], "best": None, "seconds": 0.0, "code": [provenance.code()]}
+        return {
+            "history": [],
+            "best": None,
+            "seconds": 0.0,
+            "peak_memory": 0,
+            "code": [provenance.code()],
+        }
     if from_dict(state["setting"]) != setting:
         raise Mismatch(f"{path} belongs to another setting: {state['setting']}")
     here = (kind, way.device.type, way.group.size)
@@ -165,7 +186,8 @@ def _resume(
         way.say(f"{setting.key}: the code has changed since this run was begun; both are recorded")
         state["code"].append(provenance.code())
     way.say(f"{setting.key}: goes on after epoch {len(state['history'])}")
-    return {name: state[name] for name in ("history", "best", "seconds", "code")}
+    kept = ("history", "best", "seconds", "peak_memory", "code")
+    return {"peak_memory": 0} | {name: state[name] for name in kept if name in state}
 
 
 def _save(
@@ -359,7 +381,7 @@ def _record(
         "processes": way.group.size,
         "parallel": way.parallel,
         "threads": torch.get_num_threads(),
-        "peak_memory": provenance.peak_memory(way.device),
+        "peak_memory": state["peak_memory"] or provenance.peak_memory(way.device),
         **costs.count(setting.model),
         "train_part": train.digest,
         "valid_part": valid.digest,

@@ -83,6 +83,7 @@ def measure(
     path = record / f"{study}-probe.jsonl"
     seen = {line["key"] for line in recorded(f"{study}-probe", record)}
     count = 0
+    steps.precision("fp32", device)
     for run in recorded(study, record):
         setting = from_dict(run["setting"])
         wanted = setting.arm == "published" and run["status"] == "done" and run["key"] not in seen

@@ -150,7 +150,8 @@ def make_step(
     changed by that.
     """
     context = precision(setting.amp, example[0].device)
-    forward = torch.compile(model) if kind == "compile" else model
+    # Shapes are fixed: for the last, shorter batch of an epoch there is a program of its own.
+    forward = torch.compile(model, dynamic=False) if kind == "compile" else model
 
     def step(x: Tensor, y: Tensor, own: int, total: int) -> None:
         with context:
@@ -178,7 +179,9 @@ def _recorded(
 ) -> Step:
     """Record a step on the GPU as a graph; batches of another shape are stepped one by one."""
     x, y = (tensor.clone() for tensor in example)
-    before = [tensor.clone() for tensor in _state(model, found)]
+    # Detached: a copy with a history would tie the parameters' gradients to the stream that is
+    # current now, and a graph cannot be recorded on another one then.
+    before = [tensor.detach().clone() for tensor in _state(model, found)]
     fresh = not any(optimizer.state for optimizer in found)
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
