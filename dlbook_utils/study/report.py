@@ -163,6 +163,14 @@ def spread(values: Sequence[float], digits: int = 1) -> str:
     return f"{mean:.{digits}f} ± {half:.{digits}f} (n={len(values)})"
 
 
+def _span(values: Sequence[float]) -> str:
+    """From the smallest to the largest: times differ with what a machine does besides, not by lot,
+    so that an interval would promise too much.
+    """
+    low, high = min(values), max(values)
+    return f"{low:.2f}" if len(values) == 1 else f"{low:.2f} to {high:.2f}"
+
+
 def _published(runs: Sequence[dict], tests: dict[str, dict]) -> str:
     lines = [
         "## As published\n",
@@ -200,7 +208,7 @@ def _row(name: str, same: Sequence[dict], tests: dict[str, dict]) -> str:
         mean([run["last"]["valid"]["accuracy"] for run in same if "valid" in run["last"]]),
         mean([tests[run["key"]]["accuracy"] for run in same if run["key"] in tests]),
         *(spread([v[name] for v in valid], 3) for name in ("precision", "recall", "f1")),
-        spread(seconds, 2) + (f", {together} runs at once" if together > 1 else ""),
+        _span(seconds) + (f", {together} runs at once" if together > 1 else ""),
         ", ".join(sorted(device)),
     ]
     return f"| {name} | " + " | ".join(cells) + " |"
