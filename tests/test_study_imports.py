@@ -3,6 +3,11 @@
 import subprocess
 import sys
 
+import pytest
+
+from dlbook_utils.study import __main__ as command
+from dlbook_utils.study import report
+
 ABSENT = (
     *("torchvision", "sklearn", "scipy", "matplotlib", "pooch", "IPython", "ipywidgets", "babel"),
     *("tqdm", "PIL", "filelock", "requests", "urllib3", "tensorboard", "jupytext"),
@@ -34,3 +39,22 @@ sys.exit(status)
     assert run.returncode == 0, run.stderr
     assert "1 runs finished" in run.stdout
     assert "1 of 2" in run.stdout
+
+
+def test_a_library_that_is_missing_is_named(tmp_path, capsys, monkeypatch):
+    def importing(name):
+        def tables(study, record):
+            __import__(name)
+
+        return tables
+
+    words = ["report", "trial", "--out", str(tmp_path)]
+    for name in ("scipy", "scipy.stats"):
+        monkeypatch.setitem(sys.modules, name, None)  # what Python takes for not to be found
+        monkeypatch.setattr(report, "tables", importing(name))
+        assert command.main(words) == 2
+        message = capsys.readouterr().err
+        assert message == "this needs the library scipy, which is not installed here\n"
+    monkeypatch.setattr(report, "tables", importing("dlbook_utils.nowhere"))
+    with pytest.raises(ModuleNotFoundError, match="nowhere"):  # our own mistake is no advice
+        command.main(words)

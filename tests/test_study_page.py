@@ -1,8 +1,10 @@
 """What a page shows of a study."""
 
+from dataclasses import replace
+
 import pytest
 
-from dlbook_utils.study import grids, page
+from dlbook_utils.study import grids, page, report
 
 TEXT = """# A study
 
@@ -54,6 +56,22 @@ def test_columns_of_numbers_stand_on_the_right(monkeypatch):
     assert shown[0]["text/html"].count('class="text-right"') == 3  # a heading and two cells
 
 
+def test_columns_with_long_texts_are_wide(monkeypatch):
+    shown = []
+    monkeypatch.setattr(page, "display_bundle", shown.append)
+    page.show_table(["name", "short", "long"], [["a", "b", "c " * page.LONG]], label="t")
+    before, after = shown[0]["text/html"].split(">short<")
+    assert "min-width" not in before
+    assert after.count("min-width") == 2  # a heading and a cell
+
+
+def test_a_table_of_lone_rows_keeps_its_headings(monkeypatch):
+    shown = []
+    monkeypatch.setattr(page, "display_bundle", shown.append)
+    page.show_table(["model", "one", "two"], [["nothing yet"]], label="t")
+    assert shown[0]["text/html"].count("<th ") == 3
+
+
 def test_rows_without_a_measurement_are_gathered(monkeypatch):
     rows = [["a", page.report.MISSING, ""], ["b", "1", "2"], ["c", page.report.MISSING, ""]]
     assert page.gathered(rows) == [["b", "1", "2"], ["not measured yet: a, c"]]
@@ -86,8 +104,42 @@ def test_an_empty_record_has_tables_that_say_so(tmp_path):
     assert page.runs("trial", tmp_path) == []
 
 
+def test_what_an_arm_lacks_is_named(tmp_path):
+    setting = grids.published("cnn-32", arm="scaling", examples=5000)
+    cells = report._lacking(
+        [setting, replace(setting, examples=1000), replace(setting, model="cnn-64")],
+        {("cnn-32", 5000)},
+    )
+    assert cells == "cnn-32 (1,000); cnn-64 (5,000)"
+    text = page.results("cifar10", tmp_path)
+    _, rows = page.table_in(text, "Other arms")
+    named = {row[0].split(":")[0] for row in rows}
+    assert named == {*grids.ARMS} - {"published"}
+
+
+def test_times_stand_beside_those_of_the_source():
+    timed = {
+        "status": "done",
+        "device": "a GPU",
+        "setting": grids.published("cnn-32", arm="timing").__dict__,
+        "epochs": [{"seconds": 9.0}, {"seconds": 4.0}],
+    }
+    inference = {"model": "cnn-32", "amp": "fp32", "device": "a GPU"}
+    inference["inference"] = [{"batch": 1, "ms": 2.0}, {"batch": 256, "ms": 512.0}]
+    for lines, runs, expected in (
+        ([inference], [timed], ["4.0", "2.000", "2.0000"]),
+        ([], [timed], ["4.0", report.MISSING, report.MISSING]),
+        ([inference], [], [report.MISSING, "2.000", "2.0000"]),
+    ):
+        _, rows = page.table_in(report._costs(lines, runs), "Costs")
+        assert ["basic CNN, reported", "", "", "35", "3.2", "", "A100"] in rows
+        (mine,) = [row for row in rows if row[0] == "cnn-32"]
+        assert mine[3:] == [*expected, "a GPU, fp32"]
+
+
 def test_coverage_counts_a_run_in_any_precision():
     empty = page.coverage([])
+    assert empty["tuned"] == (0, 0)  # its trials come first
     assert empty["modern-cpu"] == (0, len(grids.SEEDS))
     setting = grids.published("cnn-32", amp="bf16", seed=0)
     run = {"setting": setting.__dict__, "status": "done", "key": "k"}

@@ -4,25 +4,30 @@ import json
 import multiprocessing
 import os
 import re
+import shlex
 import signal
 import socket
 import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
+from dlbook_utils import data, records
 from dlbook_utils.data.sets import Images
 from dlbook_utils.study import __main__ as command
 from dlbook_utils.study import (
     checkpoint,
+    curves,
     engine,
     feed,
     grids,
     ledger,
     models,
+    page,
     report,
     steps,
     together,
@@ -31,6 +36,8 @@ from dlbook_utils.study import (
 from dlbook_utils.study.settings import Setting
 
 FORK = multiprocessing.get_context("fork")  # a new interpreter would import torch again
+BOOK = Path(__file__).parents[1]
+REAL_LOAD = feed.load
 
 
 @pytest.fixture(autouse=True)
@@ -110,6 +117,8 @@ def test_equal_costs_are_equal():
         for model, seconds in zip(grids.MAIN, (1.0, 4.0, 2.0, 2.0), strict=True)
     ]
     assert {s.model: s.epochs for s in grids.equal_time([0], timed)}["cnn-32"] == 20
+    large = fake(grids.published("vit-b-p4", 1e-4, arm="timing"), device="other", step="fast")
+    assert len(list(grids.equal_time([0], [*timed, large | {"status": "failed"}]))) == 2
     assert not list(grids.equal_time([0], timed[1:]))
     assert not list(grids.equal_time([0], [timed[0] | {"device": "other"}, *timed[1:]]))
 
@@ -124,6 +133,22 @@ def test_tuning_gives_every_model_the_same_trials():
     assert {(s.model, s.lr, s.seed) for s in best} == {
         (m, 3e-3, seed) for m in grids.MAIN for seed in grids.SEEDS
     }
+
+
+def test_every_reading_is_timed_once_and_by_no_choice():
+    def place(**wanted):
+        return next(
+            k for k, s in enumerate(grid) if all(getattr(s, n) == v for n, v in wanted.items())
+        )
+
+    grid = grids.cifar10()
+    timings = [s for s in grid if s.arm == "timing"]
+    assert [s.model for s in timings] == [*grids.MAIN, *grids.READINGS, *grids.LARGE]
+    trials = [s for s in grid if s.arm == "rate"]
+    chosen = grids.cifar10([fake(s, s.lr) for s in trials])
+    assert [s for s in chosen if s.arm == "timing"] == timings  # what has been timed stays timed
+    first, second = (place(model="resnet18-7x7", arm="published", seed=k) for k in (0, 1))
+    assert first < place(model="cnn-64", arm="timing") < second
 
 
 def test_small_data_are_a_pair_of_narrow_models_and_only_the_vit_is_tuned():
@@ -151,6 +176,73 @@ def test_training_seconds_leave_validation_out():
 # The command
 
 
+def listed(capsys, *words):
+    """Arm and model of each run that the command would make, and its number of examples."""
+    assert command.main(["run", "cifar10", "--list", *words]) == 0
+    keys = [line.split()[1].split(".") for line in capsys.readouterr().out.splitlines()]
+    return {(arm, model, examples) for arm, model, examples, *_ in keys}
+
+
+def trials_of(*models, arm="rate"):
+    return {(arm, model, "n45000") for model in models}
+
+
+def test_what_a_wanted_run_waits_for_is_wanted(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(records, "folder", lambda: tmp_path)  # nothing is recorded
+    vits = [model for model in models.MODELS if re.match("vit-(ti|s|b)", model)]
+    main = trials_of("vit-s-p16", "vit-s-p4")
+    cnn = ("published", "cnn-32", "n45000")
+
+    found = listed(capsys, "--arm", "published", "--seeds", "0")
+    assert trials_of(*vits) < found
+    assert {arm for arm, *_ in found} == {"published", "rate"}
+    assert listed(capsys, "--arm", "published", "--model", "cnn-32") == {cnn}
+    found = listed(capsys, "--arm", "published", "--split", "1", "--model", "cnn-32", "vit-s-p4")
+    assert found == {cnn, *trials_of("vit-s-p4")}
+    found = listed(capsys, "--examples", "1000", "--seeds", "3")
+    assert {line for line in found if line[2] == "n45000"} == main
+    found = listed(capsys, "--arm", "equal-time", "--seeds", "0")
+    assert found == main | trials_of(*grids.MAIN, arm="timing")
+    found = listed(capsys, "--arm", "tuned", "--seeds", "0", "--model", "cnn-32")
+    assert found == trials_of("cnn-32", arm="trial")
+    found = listed(capsys, "--arm", "small", "--seeds", "0")
+    assert ("small-rate", "vit-narrow-p4", "n1000") in found
+    for arm in ("timing", "short", "modern", "modern-50k", "modern-cpu"):
+        assert {line[0] for line in listed(capsys, "--arm", arm)} == {arm}
+
+
+def test_every_arm_that_follows_from_others_says_so():
+    everything = set(grids.foreseen("cifar10"))
+    assert {s.arm for s in everything} == set(grids.ARMS)
+    alike = {"device": "", "step": "", "epochs": [{"seconds": 1.0}]}
+    first = [fake(s, **alike) for s in grids.cifar10() if s.arm in grids.CHOOSING]
+    for choosing in {run["setting"]["arm"] for run in first}:  # without it, what has no name?
+        others = [run for run in first if run["setting"]["arm"] != choosing]
+        nameless = {s.arm for s in everything - set(grids.cifar10(others))}
+        assert nameless == {arm for arm, waits in grids.WAITS_FOR.items() if choosing in waits}
+
+
+def test_a_try_out_is_no_result(tmp_path, capsys):
+    words = ("--model", "tiny-cnn", "--seeds", "0")
+    assert run(tmp_path, *words, "--epochs", "1") == 0
+    (tried,) = ledger.read(tmp_path / "trial.jsonl")
+    assert tried["setting"]["arm"] == grids.TRY_OUT
+    assert tried["key"].startswith("try-out.tiny-cnn.")
+    assert page.coverage([tried], "trial")["published"][0] == 0
+    out = page.results("trial", tmp_path)
+    assert "tiny-cnn, split" not in out
+    assert command.main(["test", "trial", "--device", "cpu", "--out", str(tmp_path)]) == 0
+    assert "read for 0 runs" in capsys.readouterr().out
+    assert run(tmp_path, *words, "--list") == 0
+    assert capsys.readouterr().out.startswith("missing   published.tiny-cnn.")
+
+
+def test_a_try_out_waits_for_nothing(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(records, "folder", lambda: tmp_path)
+    words = ("--arm", "published", "--model", "vit-s-p16", "--epochs", "1")
+    assert listed(capsys, *words) == trials_of("vit-s-p16", arm="try-out")
+
+
 def test_a_study_from_run_to_report(tmp_path, capsys):
     assert run(tmp_path, "--model", "tiny-cnn", "--seeds", "0", "--list") == 0
     assert capsys.readouterr().out.startswith("missing   published.tiny-cnn.n1000.s0.")
@@ -167,9 +259,10 @@ def test_a_study_from_run_to_report(tmp_path, capsys):
     assert "| tiny-resnet | 1000 | 0 | 0 of 2 | 0 | 0 | not measured yet |" in out
     assert command.main(["report", "trial", "--out", str(tmp_path)]) == 0
     out = capsys.readouterr().out
-    row = re.search(r"\| tiny-cnn, split 0, fp32 \|.*", out).group()
-    assert re.search(r"\| \d+\.\d\d to \d+\.\d\d \| CPU", row)  # seconds an epoch of two seeds
-    assert "not measured yet" in out
+    headings, rows = page.table_in(out, "As published")
+    (row,) = [row for row in rows if row[0] == "tiny-cnn, split 0, fp32"]
+    assert re.fullmatch(r"\d+\.\d\d to \d+\.\d\d", row[headings.index("s/epoch")])  # of two seeds
+    assert [name for name, cell in zip(headings, row) if cell == "not measured yet"] == ["test"]
     assert "| basic CNN, reported | 85.3 |" in out
 
 
@@ -185,7 +278,8 @@ def test_a_mistyped_name_is_named(capsys):
         assert right in message
     arms = {setting.arm for setting in grids.cifar10()}
     assert arms | {"equal-time", "tuned"} == set(grids.ARMS)  # these two wait for other runs
-    assert set(grids.BY_NAME_ONLY) | set(grids.CHOOSING) < set(grids.ARMS)
+    assert grids.TRY_OUT not in grids.ARMS
+    assert set(grids.BY_NAME_ONLY) | set(grids.CHOOSING) < {*grids.ARMS, grids.TRY_OUT}
 
 
 def test_only_the_models_named_are_timed(tmp_path, capsys, monkeypatch):
@@ -241,12 +335,65 @@ def test_damage_ends_the_command_with_a_message(tmp_path, capsys):
 
 
 def test_no_stand_in_is_studied(tmp_path, capsys, monkeypatch):
-    def missing(*arguments):
-        raise feed.NoData("cifar10 is not at hand")
-
-    monkeypatch.setattr(feed, "load", missing)
-    assert run(tmp_path) == 2
+    stand_in = replace(feed.load("cifar10"), real=False)
+    monkeypatch.setattr(feed, "load", REAL_LOAD.__wrapped__)
+    monkeypatch.setattr(data, "load", lambda name, split: stand_in)
+    monkeypatch.delenv("DLBOOK_DATA", raising=False)
+    words = ["run", "cifar10", "--arm", "published", "--model", "cnn-32", "--device", "cpu"]
+    assert command.main([*words, "--out", str(tmp_path)]) == 2
     assert "cifar10 is not at hand" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("checkout", [True, False])
+def test_a_package_is_not_written_to(tmp_path, monkeypatch, checkout):
+    shipped = tmp_path / "installed" / "records"
+    shipped.mkdir(parents=True)
+    if checkout:
+        (shipped.parent / "pyproject.toml").touch()
+    monkeypatch.setattr(records, "folder", lambda: shipped)
+    monkeypatch.setenv("DLBOOK_CACHE", str(tmp_path / "cache"))
+    cache = tmp_path / "cache" / "study" / "trial"
+    words = ["run", "trial", "--device", "cpu", "--model", "tiny-cnn", "--seeds", "0"]
+    assert command.main([*words, "--epochs", "1"]) == 0
+    assert [file.name for file in shipped.iterdir()] == ["trial.jsonl"] * checkout
+    assert len(ledger.read((shipped if checkout else cache) / "trial.jsonl")) == 1
+    assert list((cache / "weights").iterdir())
+
+
+def test_what_cannot_be_done_is_said_in_a_sentence(tmp_path, capsys, monkeypatch):
+    def refused(*words):
+        assert run(tmp_path, "--model", "tiny-cnn", "--seeds", "0", *words) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        return line
+
+    assert "--step graph needs an Nvidia GPU, not 'cpu'" in refused("--step", "graph")
+    assert "no device 'nowhere' here" in refused("--device", "nowhere")
+    if not torch.cuda.is_available():
+        assert "no device 'cuda' here" in refused("--device", "cuda")
+    monkeypatch.setenv("DLBOOK_SEED_OFFSET", "3")
+    assert "DLBOOK_SEED_OFFSET shifts the seeds" in refused()
+    monkeypatch.setenv("DLBOOK_SEED_OFFSET", "0")
+    assert run(tmp_path, "--model", "tiny-cnn", "--seeds", "0", "--epochs", "1") == 0
+
+
+def printed_commands():
+    """Every command of the study that a text of the book prints, as its words."""
+    for name in ("book/study/cifar10.md", "README.md", "CONTRIBUTING.md", "Makefile"):
+        text = (BOOK / name).read_text("utf8")
+        for found in re.findall(r"-m dlbook_utils\.study ([^`\n]+)", text):
+            verbs, *words = shlex.split(found, comments=True)
+            yield from ([verb, *words] for verb in verbs.split("|"))
+        for found in re.findall(r'ARGS="(--[^"]+)"', text):
+            yield ["run", "cifar10", *shlex.split(found)]
+
+
+def test_printed_commands_can_be_given():
+    commands = list(printed_commands())
+    assert {"run", "status", "test", "costs", "loading", "probe", "report"} <= {
+        verb for verb, *_ in commands
+    }
+    for words in commands:
+        assert command._parser().parse_args(words).study == "cifar10"
 
 
 def test_the_limit_leaves_the_rest_for_later(tmp_path, capsys):
@@ -385,13 +532,70 @@ def test_two_processes_make_one_run_and_one_record(tmp_path):
     assert (tmp_path / "said-1").read_text() == ""  # one process speaks for both
 
 
+def _killed(rank, folder):
+    curves.Curves.add = lambda self, row: os.kill(os.getpid(), signal.SIGKILL)
+    return _run_together(rank, folder)  # as far as the first epoch's checkpoint
+
+
+def test_two_processes_go_on_where_they_were_killed(tmp_path):
+    for do, folder, code in (
+        (_run_together, "peace", 0),
+        (_killed, "broken", -signal.SIGKILL),
+        (_run_together, "broken", 0),
+    ):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        for partner in partners(do, tmp_path / folder):
+            partner.join(60)
+            assert partner.exitcode == code
+    assert "goes on after epoch 1" in (tmp_path / "broken" / "said-0").read_text()
+    (peace,), (broken,) = (
+        ledger.read(tmp_path / folder / "two" / "trial.jsonl") for folder in ("peace", "broken")
+    )
+    assert broken["selected"] == peace["selected"]
+    for ours, theirs in zip(broken["epochs"], peace["epochs"], strict=True):
+        assert (ours["train_loss"], ours["valid_loss"]) == (
+            theirs["train_loss"],
+            theirs["valid_loss"],
+        )
+
+
+def _run_apart(rank, folder):
+    return run(folder / str(rank), "--model", "tiny-cnn", "--seeds", "0")
+
+
+def test_two_processes_with_two_folders_do_not_go_on(tmp_path):
+    for partner in partners(_killed, tmp_path):
+        partner.join(60)
+    (tmp_path / "two").rename(tmp_path / "0")
+    for partner in partners(_run_apart, tmp_path):
+        partner.join(60)
+        assert partner.exitcode == 2
+    for rank in (0, 1):
+        said = (tmp_path / f"said-{rank}").read_text()
+        assert "hold 1, 0 epochs; all must see one folder" in said
+
+
+def _run_resnet(rank, folder):
+    return run(folder, "--model", "tiny-resnet")
+
+
+def test_a_model_that_cannot_be_shared_out_is_named(tmp_path):
+    for partner in partners(_run_resnet, tmp_path):
+        partner.join(60)
+        assert partner.exitcode == 2
+    for rank in (0, 1):
+        said = (tmp_path / f"said-{rank}").read_text()
+        assert said.startswith("Impossible: batch normalisation over several processes")
+        assert said.count("\n") == 1
+
+
 def _run_long(rank, folder):
     return run(folder, "--model", "tiny-cnn", "--seeds", "0", "--epochs", "5000")
 
 
 def test_a_dead_partner_ends_the_run_with_a_message(tmp_path):
     first, second = partners(_run_long, tmp_path)
-    setting = replace(grids.trial()[0], epochs=5000)
+    setting = replace(grids.trial()[0], epochs=5000, arm=grids.TRY_OUT)
     path = engine.Way(torch.device("cpu"), tmp_path).checkpoint(setting)
     deadline = time.monotonic() + 60
     while not path.exists() and time.monotonic() < deadline:
@@ -407,7 +611,7 @@ def test_a_dead_partner_ends_the_run_with_a_message(tmp_path):
 def test_batch_normalisation_is_not_split_over_cpus():
     group = together.Group()
     group.size = 2
-    with pytest.raises(ValueError, match="needs GPUs"):
+    with pytest.raises(together.Impossible, match="needs GPUs"):
         group.wrap(models.build("tiny-resnet"))
 
 

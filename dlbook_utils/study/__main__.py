@@ -9,8 +9,8 @@
     report NAME   the tables, and the verdicts of the protocol
     merge NAME F  add runs that another machine recorded in F
 
-Exit status: 0: done, or stopped in good order; 1: a run cannot go on; 2: the command makes no sense
-or a file is damaged; 130: Ctrl-C.
+Exit status: 0: done, or stopped in good order; 1: a run cannot go on; 2: the command makes no
+sense, something that it needs is not here, or a file is damaged; 130: Ctrl-C.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from . import engine, grids, ledger, loading, models, probe, report, steps, toge
 from .feed import NoData
 from .settings import AMPS, Setting
 
+REFUSALS = (ledger.Damaged, engine.Mismatch, together.Impossible, NoData, DataError)
 ENDS = ("", "-test", "-costs", "-loading", "-probe")  # a study's records
 
 
@@ -41,8 +42,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options.out = Path(options.out).expanduser() if options.out else None
     try:
         return options.do(options, arguments)
-    except (ledger.Damaged, engine.Mismatch, NoData, DataError) as error:
+    except REFUSALS as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return 2
+    except ModuleNotFoundError as error:
+        library = (error.name or "").split(".")[0]
+        if library in ("", "dlbook_utils"):
+            raise
+        print(f"this needs the library {library}, which is not installed here", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(
@@ -73,8 +80,8 @@ def _parser() -> argparse.ArgumentParser:
         verb.add_argument("study", choices=sorted(grids.STUDIES), metavar="NAME")
         verb.add_argument(
             "--out",
-            help="folder of records and weights (default: records/ of the "
-            "book for records, the cache folder for the rest)",
+            help="folder of records and weights (default: records/ of a checkout of the book for "
+            "records, the cache folder for the rest)",
         )
         if name in ("run", "test", "costs", "loading", "probe"):
             verb.add_argument("--device", help='"cpu", "cuda" ... (default: a GPU if there is one)')
@@ -91,12 +98,20 @@ def _parser() -> argparse.ArgumentParser:
             verb.add_argument("--split", type=int, help="only this split")
             verb.add_argument("--examples", nargs="*", type=int, help="only these sizes")
             verb.add_argument("--amp", choices=AMPS, help="in this precision")
-            verb.add_argument("--epochs", type=int, help="for so many epochs, to try things out")
+            verb.add_argument(
+                "--epochs",
+                type=int,
+                help="for so many epochs, to try things out: recorded as such (arm "
+                f'"{grids.TRY_OUT}"), and counted by no table and no verdict',
+            )
         if name == "run":
             verb.add_argument("--step", choices=("auto", *steps.KINDS), default="auto")
             verb.add_argument("--compile", action="store_true", help="the same as --step compile")
             verb.add_argument(
-                "--limit-seconds", type=float, help="stop in time, after an epoch, to be resumed"
+                "--limit-seconds",
+                type=float,
+                help="stop after an epoch, to be resumed, if the next would end later than that; "
+                "the first epoch is always done",
             )
             verb.add_argument("--parallel", type=int, default=1, help="so many runs at once")
             verb.add_argument("--list", action="store_true", help="only name the runs")
@@ -105,21 +120,29 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _choice(options: argparse.Namespace):
-    """Which settings of the grid the options want."""
+    """Which settings of the grid the options want, and the runs that these wait for."""
 
-    def wants(setting: Setting) -> bool:
+    def named(setting: Setting) -> bool:
         if options.arm is None and setting.arm in grids.BY_NAME_ONLY:
             return False
-        if setting.arm == "timing" and _parallel(options) > 1:
-            return False  # a time is measured alone
-        named = (
+        values = (
             (options.arm, setting.arm),
             (options.model, setting.model),
             (options.seeds, setting.seed),
             (options.examples, setting.examples),
             (None if options.split is None else [options.split], setting.split),
         )
-        return all(values is None or value in values for values, value in named)
+        return all(some is None or value in some for some, value in values)
+
+    awaited = set()
+    if options.epochs is None:
+        for setting in filter(named, grids.foreseen(options.study)):
+            awaited |= {(arm, setting.model) for arm in grids.WAITS_FOR.get(setting.arm, ())}
+
+    def wants(setting: Setting) -> bool:
+        if setting.arm == "timing" and _parallel(options) > 1:
+            return False  # a time is measured alone
+        return named(setting) or (setting.arm, setting.model) in awaited
 
     return wants
 
@@ -127,6 +150,8 @@ def _choice(options: argparse.Namespace):
 def _changes(options: argparse.Namespace) -> dict:
     """What the options change in every setting."""
     changes = {"amp": options.amp, "epochs": options.epochs}
+    if options.epochs is not None:
+        changes["arm"] = grids.TRY_OUT
     return {name: value for name, value in changes.items() if value is not None}
 
 
@@ -140,13 +165,26 @@ def _folders(options: argparse.Namespace) -> tuple[Path, Path]:
         options.out.mkdir(parents=True, exist_ok=True)
         return options.out, options.out
     cache = os.environ.get("DLBOOK_CACHE") or Path.home() / ".cache" / "dlbook"
-    return records.folder(), Path(cache) / "study" / options.study
+    rest = Path(cache) / "study" / options.study
+    shipped = records.folder()
+    checkout = (shipped.parent / "pyproject.toml").exists()  # else it belongs to a package
+    return (shipped if checkout else rest), rest
 
 
 def _device(options: argparse.Namespace) -> torch.device:
     if options.threads:
         torch.set_num_threads(options.threads)
-    return together.Group.device_of_rank(devices.device(options.device))
+    try:
+        device = devices.device(options.device)
+    except RuntimeError as error:
+        raise together.Impossible(str(error).splitlines()[0]) from error
+    return together.Group.device_of_rank(device)
+
+
+def _unshifted_seeds() -> None:
+    """Raise Impossible if seeds are shifted: a record names those that were asked for."""
+    if devices.generator(0).initial_seed() != 0:
+        raise together.Impossible("DLBOOK_SEED_OFFSET shifts the seeds of a study: unset it")
 
 
 def _run(options: argparse.Namespace, arguments: list[str]) -> int:
@@ -157,15 +195,19 @@ def _run(options: argparse.Namespace, arguments: list[str]) -> int:
         for setting in workers.wanted(options.study, runs, _choice(options), _changes(options)):
             print("recorded " if setting.key in had else "missing  ", setting.key)
         return 0
+    _unshifted_seeds()
     if options.parallel > 1 and "DLBOOK_PARALLEL" not in os.environ:
         return workers.several(options.parallel, arguments)
     device = _device(options)
+    step = "compile" if options.compile else options.step
+    if step == "graph" and device.type != "cuda":
+        raise together.Impossible(f"--step graph needs an Nvidia GPU, not {str(device)!r}")
     group = together.Group(device)
     way = engine.Way(
         device,
         rest,
         options.study,
-        "compile" if options.compile else options.step,
+        step,
         engine.Clock(options.limit_seconds),
         _parallel(options),
         group,
@@ -180,7 +222,7 @@ def _run(options: argparse.Namespace, arguments: list[str]) -> int:
             record / f"{options.study}.jsonl",
         )
     except RuntimeError as error:
-        if group.size == 1 or isinstance(error, (ledger.Damaged, engine.Mismatch, NoData)):
+        if group.size == 1 or isinstance(error, REFUSALS):
             raise
         print(
             f"process {group.rank} of {group.size}: another process is gone or stuck "
@@ -224,6 +266,7 @@ def _loading(options: argparse.Namespace, arguments: list[str]) -> int:
 
 
 def _probe(options: argparse.Namespace, arguments: list[str]) -> int:
+    _unshifted_seeds()
     record, rest = _folders(options)
     done = probe.measure(options.study, record, rest, _device(options), print)
     print(f"{done} runs were probed")

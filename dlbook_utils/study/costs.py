@@ -39,7 +39,7 @@ def inference_time(
 
     Warmed up, synchronised after every pass; "low" and "high" are the quartiles. From bytes on the
     device to scores on the device, so that neither loading nor copying counts. Stops after 20 s,
-    with at least 20 passes.
+    with at least 5 passes.
     """
     setting = Setting("costs", "cnn-32", amp=amp)
     model = model.to(device, memory_format=torch.channels_last).eval()
@@ -49,10 +49,10 @@ def inference_time(
     with steps.precision(setting.amp, device):
         warm = time.perf_counter() + 2
         for k in range(max(3, repeats // 50)):
-            if k < 3 or time.perf_counter() < warm:
+            if k < 2 or time.perf_counter() < warm:
                 model(normalise(x))
         stop = time.perf_counter() + 20
-        while len(times) < repeats and (len(times) < 20 or time.perf_counter() < stop):
+        while len(times) < repeats and (len(times) < 5 or time.perf_counter() < stop):
             _wait(device)
             began = time.perf_counter()
             model(normalise(x))

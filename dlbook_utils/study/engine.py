@@ -26,14 +26,25 @@ class Mismatch(RuntimeError):
 
 @dataclass
 class Clock:
-    """The time that a call may take, in seconds; None: as long as it needs."""
+    """The seconds that a call, of one run or of several, may take; None: as many as it needs.
+
+    A call that begins at all does an epoch, be it longer than the limit: so every call goes on.
+    """
 
     limit: float | None = None
     began: float = field(default_factory=time.monotonic)
+    used: bool = False
 
-    def room_for(self, seconds: float) -> bool:
-        """Whether so many seconds, and a fifth more, are left."""
-        return self.limit is None or time.monotonic() - self.began + 1.2 * seconds < self.limit
+    def begins(self, seconds: float) -> bool:
+        """Whether an epoch that took so many seconds last time may be begun, and will be.
+
+        The first of a call may be unless the limit has passed, later ones if that time and a fifth
+        more are left.
+        """
+        needed = 1.2 * seconds if self.used else 0.0
+        found = self.limit is None or time.monotonic() - self.began + needed < self.limit
+        self.used |= found
+        return found
 
 
 @dataclass(frozen=True)
@@ -82,7 +93,8 @@ def run(setting: Setting, way: Way) -> dict[str, Any] | None:
     After every epoch a checkpoint is written, from which the next call goes on. A loss that is not
     finite ends the run: its record has "status" "failed" and says where.
 
-    Raises checkpoint.Damaged and Mismatch for a checkpoint that cannot be used.
+    Raises checkpoint.Damaged and Mismatch for a checkpoint that cannot be used, and
+    together.Impossible for a model that cannot be shared out to the processes.
     """
     device, kind = way.device, way.kind(setting)
     if kind == "graph" and way.step == "auto" and _begun_as(setting, way) == "fast":
@@ -104,6 +116,7 @@ def run(setting: Setting, way: Way) -> dict[str, Any] | None:
     net = way.group.wrap(model)
     found = steps.optimizers(setting, model, kind, device)
     state = _resume(setting, way, kind, model, found)
+    _compare(setting, way, len(state["history"]))
     earlier = state["seconds"]
 
     tally = steps.Tally(device)
@@ -170,6 +183,7 @@ def _resume(
             "seconds": 0.0,
             "peak_memory": 0,
             "code": [provenance.code()],
+            "commit": provenance.commit(),
         }
     if from_dict(state["setting"]) != setting:
         raise Mismatch(f"{path} belongs to another setting: {state['setting']}")
@@ -186,8 +200,19 @@ def _resume(
         way.say(f"{setting.key}: the code has changed since this run was begun; both are recorded")
         state["code"].append(provenance.code())
     way.say(f"{setting.key}: goes on after epoch {len(state['history'])}")
-    kept = ("history", "best", "seconds", "peak_memory", "code")
-    return {"peak_memory": 0} | {name: state[name] for name in kept if name in state}
+    kept = ("history", "best", "seconds", "peak_memory", "code", "commit")
+    absent = {"peak_memory": 0, "commit": provenance.commit()}  # from older checkpoints
+    return absent | {name: state[name] for name in kept if name in state}
+
+
+def _compare(setting: Setting, way: Way, done: int) -> None:
+    """Raise Mismatch unless all processes go on after the same epoch."""
+    found = [int(value) for value in way.group.each(done)]
+    if len(set(found)) > 1:
+        raise Mismatch(
+            f"{setting.key}: the processes' checkpoints hold {', '.join(map(str, found))} epochs; "
+            f"all must see one folder, that of the first process, and this one sees {way.folder}"
+        )
 
 
 def _save(
@@ -235,7 +260,7 @@ def _checked(setting: Setting, epoch: int) -> bool:
 def _room(way: Way, history: list[dict]) -> bool:
     """Whether the next epoch fits into the call's time; all processes agree."""
     last = history[-1]["seconds"] + history[-1].get("valid_seconds", 0) if history else 0.0
-    return way.group.agree([float(way.clock.room_for(last))])[0] > 0
+    return way.group.agree([float(way.clock.begins(last))])[0] > 0
 
 
 def _epoch(
@@ -325,36 +350,31 @@ def _finish(
 ) -> dict[str, Any]:
     """Measure the last and the selected weights, keep the latter, and return the record."""
     history = state["history"]
-    found = {"last": _measure(setting, model, normalise, train, valid)}
-    found["last"]["epoch"] = len(history)
+    last = _measure(setting, model, normalise, valid, history[-1])
+    selected = copy.deepcopy(last)
     if state["best"] is not None and _best_epoch(history) != len(history):
         model.load_state_dict(state["best"])
-        found["selected"] = _measure(setting, model, normalise, train, valid)
-        found["selected"]["epoch"] = _best_epoch(history)
-    else:
-        found["selected"] = copy.deepcopy(found["last"])
-    augmented = history[found["selected"]["epoch"] - 1]["train_accuracy"]
-    found["selected"]["train_augmented"] = augmented
-    found["last"]["train_augmented"] = history[-1]["train_accuracy"]
-    found["last"].get("valid", {}).pop("predictions", None)  # long, and needed of one only
+        selected = _measure(setting, model, normalise, valid, history[_best_epoch(history) - 1])
+    clean = scores.predict(model, normalise, train, setting).argmax(1)
+    selected["train_clean"] = (clean == train.y.cpu()).double().mean().item()
+    last.get("valid", {}).pop("predictions", None)  # long, and needed of one only
     checkpoint.save(
         way.weights(setting),
         {"setting": asdict(setting), "model": _copy(model.state_dict(), "cpu")},
     )
-    return _record(setting, way, kind, state, train, valid) | found
+    record = _record(setting, way, kind, state, train, valid)
+    return record | {"last": last, "selected": selected}
 
 
 def _measure(
     setting: Setting,
     model: nn.Module,
     normalise: steps.Normalise,
-    train: feed.Part,
     valid: feed.Part,
+    row: dict[str, Any],
 ) -> dict[str, Any]:
-    """Accuracy on clean training images in evaluation mode, and everything about validation."""
-    clean = scores.predict(model, normalise, train, setting)
-    y = train.y.cpu()
-    found: dict[str, Any] = {"train_clean": (clean.argmax(1) == y).double().mean().item()}
+    """Everything about validation, and what the row of the weights' epoch says of training."""
+    found: dict[str, Any] = {"epoch": row["epoch"], "train_augmented": row["train_accuracy"]}
     if len(valid):
         found["valid"] = scores.describe(scores.predict(model, normalise, valid, setting), valid.y)
     return found
@@ -392,7 +412,7 @@ def _record(
         "seed": setting.seed,
         "seconds": round(state["seconds"], 3),
         "data": feed.digest(setting.data),
-        "commit": provenance.commit(),
+        "commit": state["commit"],
         "date": provenance.now(),
     }
 

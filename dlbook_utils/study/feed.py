@@ -118,13 +118,13 @@ def _from_strips(folder: Path, file: registry.File) -> bytes:
     return content.getvalue()
 
 
-@lru_cache(2)
-def digest(name: str) -> str:
-    """The data set's name and the beginning of the SHA-256 of its training images and labels."""
-    images = load(name)
+@lru_cache(4)
+def digest(name: str, split: str = "train") -> str:
+    """The names of data set and part, and the beginning of the SHA-256 of its images and labels."""
+    images = load(name, split)
     sha = hashlib.sha256(images.x.numpy().tobytes())
     sha.update(images.y.numpy().tobytes())
-    return f"{name} train {sha.hexdigest()[:16]}"
+    return f"{name} {split} {sha.hexdigest()[:16]}"
 
 
 def divide(setting: Setting) -> tuple[Part, Part]:

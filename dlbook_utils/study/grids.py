@@ -8,7 +8,7 @@ chosen by validation, as many epochs as equal costs allow) appears once these ar
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from . import costs
@@ -25,6 +25,7 @@ SIZES = (1_000, 5_000, 10_000, 25_000)
 # Eight trials for each model, the same for all: every rate with every decay, under AdamW.
 TRIALS = tuple((lr, decay) for lr in (1e-4, 3e-4, 1e-3, 3e-3) for decay in (0.01, 0.1))
 COST_EPOCHS = 5  # of ResNet-18: the budget of the arms of equal cost
+TRY_OUT = "try-out"  # the arm of a run that was cut short to try something: of no study's grid
 
 Runs = Sequence[dict[str, Any]]
 
@@ -58,7 +59,10 @@ def best_of(trials: Sequence[Setting], runs: Runs) -> Setting | None:
 
 def _like(run: dict[str, Any], setting: Setting) -> bool:
     """Whether a record is of this setting, precision apart."""
-    return replace(from_dict(run["setting"]), amp=setting.amp) == setting
+    values = run["setting"]
+    if values["model"] != setting.model:  # the usual case, and soon seen
+        return False
+    return replace(from_dict(values), amp=setting.amp) == setting
 
 
 def _accuracy(run: dict[str, Any]) -> float:
@@ -127,11 +131,12 @@ def cifar10(runs: Runs = ()) -> list[Setting]:
     add(_arm(MAIN[3:], SEEDS[:1], runs))
     add(modern(seed=seed) for seed in SEEDS)
     add(modern(arm="modern-50k", examples=50_000, seed=seed) for seed in SEEDS)
-    add(published(m, _or_middle(m, runs), arm="timing", epochs=2, patience=0) for m in MAIN)
+    add(timings(MAIN))
     add(_arm(MAIN, SEEDS[1:], runs))
     add(s for n in SIZES for s in _arm(MAIN, SEEDS[:1], runs, arm="scaling", examples=n))
     add(s for n in SIZES for s in _arm(MAIN, SEEDS[1:], runs, arm="scaling", examples=n))
     add(_arm(READINGS, SEEDS[:1], runs))
+    add(timings((*READINGS, *LARGE)))
     add(_arm(LARGE[:2], SEEDS[:1], runs))
     plain = {"pad": 0, "degrees": 0.0, "flip": "none"}
     add(_arm(MAIN, SEEDS, runs, arm="no-augmentation", **plain))
@@ -158,12 +163,34 @@ ARMS = (
     *("short", "small-rate", "small", "modern-cpu"),
 )
 BY_NAME_ONLY = ("short", "small-rate", "small", "modern-cpu")  # `run` leaves them out unless asked
-CHOOSING = ("rate", "trial", "small-rate", "timing")  # arms whose runs serve the choice of others
+# Arms whose runs are no results: others are chosen by them, or something was tried out.
+CHOOSING = ("rate", "trial", "small-rate", "timing", TRY_OUT)
+# Each arm whose settings follow from earlier runs, and the arms of these.
+WAITS_FOR = {
+    **dict.fromkeys(("published", "scaling", "no-augmentation", "constant-rate"), ("rate",)),
+    **dict.fromkeys(("scaling-steps", "equal-flops"), ("rate",)),
+    "equal-time": ("rate", "timing"),
+    "tuned": ("trial",),
+    "small": ("small-rate",),
+}
 
 
-def _or_middle(model: str, runs: Runs) -> float | None:
-    """The chosen rate, or the middle one: for timings, on which the rate has no effect."""
-    return next(iter(_rated(model, runs)), RATES[1])
+def foreseen(study: str) -> list[Setting]:
+    """Every run of a study as if all that others wait for had been run, with equal results.
+
+    What follows from results (rates, epochs) is invented here; arms, models, seeds, splits and
+    numbers of examples are not.
+    """
+    grid = STUDIES[study]
+    result = {"status": "done", "selected": {"valid": {"accuracy": 0.0}}}
+    result |= {"device": "", "step": "", "epochs": [{"seconds": 1.0}]}
+    return grid([result | {"setting": asdict(s)} for s in grid(()) if s.arm in CHOOSING])
+
+
+def timings(models: Sequence[str]) -> Iterator[Setting]:
+    """Two epochs as published of each model, at the middle rate: on times it has no effect."""
+    for model in models:
+        yield published(model, RATES[1], arm="timing", epochs=2, patience=0)
 
 
 def _as_many(model: str, arm: str, epochs: float, seed: int, rate: float | None) -> Setting:
@@ -194,11 +221,12 @@ def equal_flops(seeds: Sequence[int], runs: Runs) -> Iterator[Setting]:
 def equal_time(seeds: Sequence[int], runs: Runs) -> Iterator[Setting]:
     """Arm C: each model gets the time that ResNet-18 needs for COST_EPOCHS epochs.
 
-    Epochs follow from the arm "timing", the newest run of each model; all of one device and
-    precision, else nothing is yielded.
+    Epochs follow from the arm "timing", the newest run of each of these models; all of one device
+    and precision, else nothing is yielded.
     """
     timed = {run["setting"]["model"]: run for run in runs if run["setting"]["arm"] == "timing"}
-    if set(MAIN) - set(timed) or any(run["status"] != "done" for run in timed.values()):
+    timed = {model: timed[model] for model in MAIN if model in timed}
+    if len(timed) < len(MAIN) or any(run["status"] != "done" for run in timed.values()):
         return
     if len({(run["device"], run["setting"]["amp"], run["step"]) for run in timed.values()}) > 1:
         return

@@ -18,6 +18,7 @@ from .workers import recorded
 
 Rows = list[list[str]]
 STAYS = "position:sticky;left:0;max-width:min(38rem,70vw)"  # in sight, however wide the table
+LONG = 80  # characters; a column with such cells gets the width to hold them in a few lines
 
 
 def table_in(markdown: str, heading: str) -> tuple[list[str], Rows]:
@@ -49,8 +50,8 @@ def show_table(headings: Sequence[str], rows: Iterable[Sequence[Any]], label: st
     wrong = [row for row in wide if len(row) != len(headings)]
     if wrong:
         raise ValueError(f"{len(headings)} headings, but {len(wrong[0])} cells in {wrong[0]}")
-    right = [False, *map(_are_numbers, list(zip(*wide))[1:])]
-    kinds = [' class="text-right"' if numbers else "" for numbers in right]
+    columns = list(zip(*wide)) or [("",)] * len(headings)
+    kinds = ["", *map(_kind, columns[1:])]
     head = "".join(f'<th scope="col"{k}>{_html(cell)}</th>' for k, cell in zip(kinds, headings))
     body = ""
     for first, *others in rows:
@@ -97,10 +98,11 @@ def results(study: str = "cifar10", folder: Path | None = None) -> str:
 def coverage(found: Sequence[dict[str, Any]], study: str = "cifar10") -> dict[str, tuple[int, int]]:
     """Return for each arm how many of its runs are recorded, and of how many that can be named.
 
-    A run in another precision counts as the run.
+    A run in another precision counts as the run. An arm whose runs wait for others, as yet, has
+    none that can be named.
     """
     had = {_whatever_precision(from_dict(run["setting"])) for run in found}
-    counts: dict[str, tuple[int, int]] = {}
+    counts = dict.fromkeys(grids.ARMS, (0, 0)) if study == "cifar10" else {}
     choosing = [run for run in found if run["setting"]["arm"] in grids.CHOOSING]
     for setting in dict.fromkeys(map(_whatever_precision, grids.STUDIES[study](choosing))):
         done, named = counts.get(setting.arm, (0, 0))
@@ -116,8 +118,11 @@ def _cells(line: str) -> list[str]:
     return [cell.strip() for cell in line.strip().strip("|").split("|")]
 
 
-def _are_numbers(cells: Sequence[str]) -> bool:
-    return all(re.fullmatch(r"[-−+±]?[\d.,]+ ?%?", cell) for cell in cells)
+def _kind(cells: Sequence[str]) -> str:
+    """The attributes of a column: numbers are flush right, long texts need room."""
+    if all(re.fullmatch(r"[-−+±]?[\d.,]+ ?%?", cell) for cell in cells):
+        return ' class="text-right"'
+    return ' style="min-width:18rem"' if max(map(len, cells)) > LONG else ""
 
 
 def _html(text: str) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import torch
@@ -76,6 +77,7 @@ def read_test(
         chooses = setting.arm in grids.CHOOSING
         if run["key"] in seen or run["status"] != "done" or weights is None or chooses:
             continue
+        began = time.monotonic()
         model = models.build(setting.model)
         model.load_state_dict(weights["model"])
         images = feed.load(setting.data)
@@ -84,8 +86,8 @@ def read_test(
         model = model.to(device, memory_format=torch.channels_last)
         found = scores.describe(scores.predict(model, normalise, part, setting), part.y)
         line = {"key": run["key"], "setting": run["setting"], "test": found}
-        data = feed.digest(setting.data)
-        ledger.append(path, line | provenance.origin(device, setting.seed, data))
+        data, seconds = feed.digest(setting.data, "test"), round(time.monotonic() - began, 3)
+        ledger.append(path, line | provenance.origin(device, setting.seed, data, seconds))
         say(f"{run['key']}: test accuracy {found['accuracy']:.2%}")
         count += 1
     return count
@@ -94,20 +96,29 @@ def read_test(
 def measure_costs(
     study: str, record: Path, device: torch.device, say: Callable, names: Sequence[str] = ()
 ) -> None:
-    """Record operations, parameters and inference times on this device, of the models named, else
-    of every model.
+    """Record operations, parameters and inference times on this device, of the models named.
+
+    None named: of those that have not been timed on it, the study's main models on a CPU, where a
+    pass of the largest takes minutes, and every model elsewhere.
     """
     path = record / f"{study}-costs.jsonl"
     every = [name for name in models.MODELS if not name.startswith("tiny")]
     if study == "trial":
         every = ["tiny-cnn", "tiny-resnet"]
+    elif device.type == "cpu":
+        every = [*grids.MAIN]
+    here = provenance.device_name(device)
+    lines = recorded(f"{study}-costs", record)
+    timed = {(r["model"], r["amp"]) for r in lines if r["device"] == here and not names}
     for name in names or every:
         for amp in ("fp32", "bf16") if device.type == "cuda" else ("fp32",):
+            if (name, amp) in timed:
+                continue
             began = provenance.now()
             times = [
                 costs.inference_time(models.build(name), device, batch, amp) for batch in (1, 256)
             ]
-            line = {"key": f"{name} {amp} {provenance.device_name(device)} {began}", "model": name}
+            line = {"key": f"{name} {amp} {here} {began}", "model": name}
             line |= {"amp": amp, "inference": times, **costs.count(name)}
             ledger.append(path, line | provenance.origin(device, 0, "random bytes"))
             single, many = times
@@ -131,10 +142,11 @@ def tables(study: str, record: Path) -> str:
     costs_, probes, loading = (
         recorded(f"{study}-{name}", record) for name in ("costs", "probe", "loading")
     )
-    parts = [_published(runs, tests), _arms(runs, tests), _costs(costs_)]
+    parts = [_published(runs, tests), _arms(runs, tests), _costs(costs_, runs)]
     parts += [_loading(loading), _probes(probes)]
     found = verdicts.judge(runs, costs_, probes)
-    parts.append("## Verdicts\n\n" + verdicts.table(found))
+    precision = f"By the runs in {verdicts.Evidence(runs).amp}."
+    parts.append(f"## Verdicts\n\n{precision}\n\n{verdicts.table(found)}")
     return "\n\n".join(parts)
 
 
@@ -221,37 +233,62 @@ def _arms(runs: Sequence[dict], tests: dict[str, dict]) -> str:
         "| precision | recall | F1 | s/epoch | device |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
-    arms = dict.fromkeys(s.arm for s in grids.cifar10(runs) if s.arm != "published")
-    for arm in arms:
+    wanted = grids.cifar10(runs)
+    for arm in grids.ARMS[1:]:
         found = groups(runs, arm)
         for (model, split, amp, reading), same in found.items():
             n = dict(reading)["examples"]
             lines.append(_row(f"{arm}: {model}, n={n}, split {split}, {amp}", same, tests))
-        if not found:
-            lines.append(f"| {arm} | {MISSING} |" + " |" * 9)
-    failed = [run for run in runs if run["status"] == "failed"]
+        had = {(model, dict(reading)["examples"]) for model, _, _, reading in found}
+        lacking = _lacking((s for s in wanted if s.arm == arm), had)
+        if lacking or not found:
+            name = f"{arm}: {lacking}" if found else arm
+            lines.append(f"| {name} | {MISSING} |" + " |" * 9)
+    settled = [run for run in runs if run["setting"]["arm"] in grids.ARMS]
+    failed = [run for run in settled if run["status"] == "failed"]
     lines += [f"\nFailed: {run['key']}: {run['reason']}." for run in failed]
     return "\n".join(lines)
 
 
-def _costs(timings: Sequence[dict]) -> str:
+def _lacking(wanted: Iterable[Setting], had: set[tuple[str, int]]) -> str:
+    """The models of an arm that have no run yet, each with the numbers of examples it lacks."""
+    sizes: dict[str, list[str]] = defaultdict(list)
+    for model, n in dict.fromkeys((s.model, s.examples) for s in wanted):
+        if (model, n) not in had:
+            sizes[model].append(f"{n:,}")
+    return "; ".join(f"{model} ({', '.join(some)})" for model, some in sizes.items())
+
+
+def _costs(timings: Sequence[dict], runs: Sequence[dict]) -> str:
+    """Operations, parameters and times: an epoch's from the arm "timing", and inference."""
     lines = [
         "## Costs\n",
-        "| model | MFLOP an image | parameters | ms, one image | ms an image, 256 at once | on |",
-        "|---|---|---|---|---|---|",
+        "| model | MFLOP an image | parameters | s/epoch, alone on the device | ms, one image "
+        "| ms an image, 256 at once | on |",
+        "|---|---|---|---|---|---|---|",
     ]
-    timed = {(r["model"], r["amp"], r["device"]): r for r in timings}
+    for name, row in REPORTED.items():
+        lines.append(f"| {name}, reported | | | {row[2]:.0f} | {row[3]} | | A100 |")
+    times: dict[tuple, list[str]] = {}  # of an epoch, of one image, of each of 256
+    for line in timings:
+        one, many = (found["ms"] / found["batch"] for found in line["inference"])
+        key = line["model"], line["device"], line["amp"]
+        times[key] = [MISSING, f"{one:.3f}", f"{many:.4f}"]
+    for run in runs:
+        if run["setting"]["arm"] == "timing" and run["status"] == "done":
+            key = run["setting"]["model"], run["device"], run["setting"]["amp"]
+            inference = times.get(key, [MISSING] * 3)[1:]
+            times[key] = [f"{verdicts.seconds(run):.1f}", *inference]
     for name in models.MODELS:
         if name.startswith("tiny"):
             continue
         counts = costs.count(name)
-        head = f"| {name} | {counts['flops'] / 1e6:.1f} | {counts['parameters']:,} "
-        mine = [(key, line) for key, line in timed.items() if key[0] == name]
-        for (_, amp, device), line in mine:
-            one, many = line["inference"]
-            lines.append(head + f"| {one['ms']:.3f} | {many['ms'] / 256:.4f} | {device}, {amp} |")
+        head = f"| {name} | {counts['flops'] / 1e6:.1f} | {counts['parameters']:,} | "
+        mine = {key: found for key, found in times.items() if key[0] == name}
+        for (_, device, amp), found in mine.items():
+            lines.append(head + " | ".join(found) + f" | {device}, {amp} |")
         if not mine:
-            lines.append(head + f"| {MISSING} | {MISSING} | |")
+            lines.append(head + f"{MISSING} | {MISSING} | {MISSING} | |")
     return "\n".join(lines)
 
 

@@ -17,6 +17,10 @@ T = TypeVar("T")
 TIMEOUT = 600  # seconds that a process waits for the others; a dead one is noticed at once
 
 
+class Impossible(RuntimeError):
+    """What was asked for cannot be done here."""
+
+
 class Group:
     """The processes of a run; just this one if torchrun has not started it."""
 
@@ -47,14 +51,17 @@ class Group:
     def wrap(self, model: nn.Module) -> nn.Module:
         """Return the model with its gradients averaged over the processes.
 
-        Raises ValueError for batch normalisation on CPUs: PyTorch can gather its statistics over
+        Raises Impossible for batch normalisation on CPUs: PyTorch can gather its statistics over
         the whole batch on GPUs only, and over parts of it the result would be another.
         """
         if self.size == 1:
             return model
         if any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules()):
             if self.device.type != "cuda":
-                raise ValueError("batch normalisation over several processes needs GPUs")
+                raise Impossible(
+                    "batch normalisation over several processes needs GPUs: run this model in one "
+                    "process, or name others with --model"
+                )
             model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
         return nn.parallel.DistributedDataParallel(
             model, device_ids=[self.device] if self.device.type == "cuda" else None
@@ -63,6 +70,10 @@ class Group:
     def add(self, values: list[float]) -> list[float]:
         """Return the sums of the processes' values."""
         return self._shared(values, first_only=False)
+
+    def each(self, value: float) -> list[float]:
+        """Return every process's value, in order of their ranks, to all."""
+        return self.add([value if rank == self.rank else 0.0 for rank in range(self.size)])
 
     def agree(self, values: list[float]) -> list[float]:
         """Return the first process's values to all."""

@@ -244,13 +244,14 @@ def combine(outcomes: Iterable[str]) -> str:
 class Evidence:
     """The finished runs of a study, by arm, model and number of examples, in order of their seeds.
 
-    Runs of the first split and of one precision: the one in which most runs of the main arm are.
+    Runs of the first split and of one precision `amp`. Unless it is given, it is the one in which
+    most runs of the main arm are, and fp32 if no other has more.
     """
 
-    def __init__(self, runs: Sequence[dict[str, Any]]):
+    def __init__(self, runs: Sequence[dict[str, Any]], amp: str = ""):
         done = [r for r in runs if r["status"] == "done" and r["setting"]["split"] == 0]
         amps = [r["setting"]["amp"] for r in done if r["setting"]["arm"] == "published"]
-        self.amp = max(sorted(set(amps)), key=amps.count) if amps else "fp32"
+        self.amp = amp or max(["fp32", *sorted(set(amps))], key=amps.count)
         self.runs = [r for r in done if r["setting"]["amp"] == self.amp]
         # Many rules ask for the same difference, and for others of the same runs.
         self._known: dict[tuple, Estimate] = {}
@@ -389,9 +390,12 @@ def _mean(cell: dict[int, dict], value: Callable[[dict], float]) -> float:
 
 
 def more_resources(e: Evidence, cnn: str, resnet: str, vit: str) -> list[Condition] | None:
-    """ViT needs at least a tenth more operations, memory and time per epoch than ResNet."""
+    """ViT needs at least a tenth more operations, memory and time per epoch than ResNet.
+
+    On a CPU only the memory of the whole process is known, data set included: not measured.
+    """
     timed = _timed(e, (resnet, vit))
-    if timed is None:
+    if timed is None or any(run["device"].startswith("CPU") for run in timed[vit].values()):
         return None
     values: dict[str, Callable[[dict], float]] = {
         "operations": lambda run: run["flops"],
@@ -661,7 +665,11 @@ def judge(
 
 
 def table(findings: Sequence[Finding]) -> str:
-    """Return the verdicts in Markdown: a row for each statement, over its readings."""
+    """Return the verdicts in Markdown: a row for each statement, over its readings.
+
+    Three readings are shown with four conditions each. Of a statement that depends, every reading
+    is named beside its outcome.
+    """
     lines = ["| statement | verdict | readings measured | evidence |", "|---|---|---|---|"]
     for statement in dict.fromkeys(finding.statement for finding in findings):
         mine = [finding for finding in findings if finding.statement == statement]
@@ -672,6 +680,11 @@ def table(findings: Sequence[Finding]) -> str:
             for f in measured[:3]
         ]
         more = [f"and {len(measured) - 3} more readings"] if len(measured) > 3 else []
+        if overall == DEPENDS:
+            by_outcome = defaultdict(list)
+            for finding in measured:
+                by_outcome[finding.outcome].append(finding.reading)
+            more += [f"{outcome}: {'; '.join(names)}" for outcome, names in by_outcome.items()]
         lines.append(
             f"| {statement} | {overall} | {len(measured)} of {len(mine)} "
             f"| {'<br>'.join(evidence + more)} |"

@@ -96,9 +96,13 @@ def _next(
 def wanted(
     study: str, runs: list[dict[str, Any]], choice: Choice, changes: dict[str, Any]
 ) -> Iterable[Setting]:
-    """The settings of a grid that `choice` wants, changed, each once."""
-    chosen = (replace(s, **changes) for s in grids.STUDIES[study](runs) if choice(s))
-    return list(dict.fromkeys(chosen))
+    """The settings of a grid that `choice` wants, changed, each once.
+
+    A try-out waits for no other run: what would follow from one is invented.
+    """
+    tried_out = changes.get("arm") == grids.TRY_OUT
+    grid = grids.foreseen(study) if tried_out else grids.STUDIES[study](runs)
+    return list(dict.fromkeys(replace(s, **changes) for s in grid if choice(s)))
 
 
 def summary(run: dict[str, Any]) -> str:
