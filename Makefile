@@ -39,6 +39,7 @@ bench: .venv/.ready  ## speeds, as ratios measured side by side
 
 test-claims: .venv/.ready  ## sabotage every headline claim and see it fail
 	$(RUN) tools.sabotage
+	$(BIN)/pytest tests -m slow -q
 
 test-web: .venv/.ready  ## the built site in a headless browser: links, axe, console, requests
 	$(RUN) tools.assets

@@ -3,7 +3,8 @@
 Two kinds of modules:
 
 - plumbing, importable anywhere, for readers who don't look inside: ``claims``, ``sayings``,
-  ``data``, ``augment``, ``plotting``, ``interactive``, ``devices``, ``guards``, ``records``;
+  ``data``, ``augment``, ``plotting``, ``interactive``, ``notebook``, ``devices``, ``guards``,
+  ``records``, ``study``;
 - built, whose every function a chapter derives under the same name with the same code:
   ``training``, ``metrics`` and those that later chapters add.
 """

@@ -373,8 +373,8 @@ def multiply_adds(model: nn.Module, x: Tensor) -> dict[nn.Module, int]:
     used = {}
 
     def count(layer: nn.Module, inputs: tuple[Tensor, ...], y: Tensor) -> None:
-        places = y[0, 0].numel() if isinstance(layer, nn.Conv2d) else 1
-        used[layer] = used.get(layer, 0) + len(y) * places * layer.weight.numel()
+        uses = y.numel() // len(layer.weight)  # places of all examples
+        used[layer] = used.get(layer, 0) + uses * layer.weight.numel()
 
     kinds = (nn.Conv2d, nn.Linear)
     layers = [layer for layer in model.modules() if isinstance(layer, kinds)]

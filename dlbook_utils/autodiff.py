@@ -17,7 +17,7 @@ import numpy as np
 
 
 def topological_order(root: Any) -> list[Any]:
-    """Return every node that `root` depends on, itself last, each one after all its parents.
+    """Return every node with a gradient that `root` depends on, itself last, after all parents.
 
     Iterative, so that a chain of a million nodes does not meet Python's recursion limit.
     """
@@ -168,7 +168,7 @@ class Node(Operators):
     Arguments:
         data: anything that NumPy makes an array of.
         edges: pairs (parent, pull); `pull` maps the gradient of the result with respect to this
-            node, of this node's shape, to the one with respect to the parent. None for a leaf.
+            node, of this node's shape, to the one with respect to the parent. Empty for a leaf.
         needs_grad: whether a leaf asks for a gradient. Data do not: their edges are dropped.
 
     `grad` has the shape of `data` after `backward`, and is 0.0 before, or if nothing reached it.
@@ -237,8 +237,14 @@ def numeric_gradient(
 
 
 def gradient_error(a: np.ndarray, b: np.ndarray) -> float:
-    """Return the largest difference of two arrays relative to their largest entry; 0 for 0, 0."""
+    """Return the largest difference of two arrays relative to their largest entry.
+
+    It is 0 if both are 0 everywhere, and infinite if an entry is NaN or infinite.
+    Raises ValueError if the shapes differ.
+    """
     if np.shape(a) != np.shape(b):
         raise ValueError(f"shapes {np.shape(a)} and {np.shape(b)} differ")
-    largest = max(np.abs(a).max(), np.abs(b).max())
+    largest = np.maximum(np.abs(a).max(), np.abs(b).max())
+    if not np.isfinite(largest):
+        return np.inf
     return float(np.abs(a - b).max() / largest) if largest > 0 else 0.0

@@ -68,9 +68,11 @@ def conv_transpose2d(
 def roc_auc(scores: Tensor, is_anomaly: Tensor) -> float:
     """Return the probability that an anomaly scores above a normal example, ties counting half.
 
-    `scores` (n,) and `is_anomaly` (n,), bool. Raises ValueError unless both kinds are there.
+    `scores` (n,) and `is_anomaly` (n,), bool or 0 and 1. Raises ValueError unless both kinds are
+    there.
     Source: J. A. Hanley, B. J. McNeil (1982), doi:10.1148/radiology.143.1.7063747.
     """
+    is_anomaly = is_anomaly.bool()
     _, place, counts = torch.unique(scores, return_inverse=True, return_counts=True)
     ranks = (counts.cumsum(0) - (counts - 1) / 2)[place].double()
     found, rest = is_anomaly.sum().item(), (~is_anomaly).sum().item()

@@ -95,7 +95,7 @@ def go_back(
     eta: float = 0.0,
     draw: Generator | None = None,
 ) -> Tensor:
-    """Take noise x (n, ...) at level T back to level 0 in `steps` steps.
+    """Take noise x (n, ...) at level T back to level 0 in `steps` steps, at most T.
 
     `denoise` maps (x, t) to an estimate of the data, t being a level (0-d, int64). The generator
     `draw` is used where eta > 0.

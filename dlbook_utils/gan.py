@@ -173,7 +173,7 @@ def fit_gan(
         one_step(adams[1], D_loss)
         G_loss = generator_loss(D(fake))
         one_step(adams[0], G_loss)
-        losses = [check_loss(loss, 1, step) for loss in (D_loss, G_loss)]
+        losses = [check_loss(loss, 1, step + 1) for loss in (D_loss, G_loss)]
         history.append({"step": step, "D_loss": losses[0], "G_loss": losses[1]})
     return history
 

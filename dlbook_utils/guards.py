@@ -36,12 +36,16 @@ def check_data(x: Tensor, y: Tensor, where: str = "training data") -> None:
 def check_scores(scores: Tensor, y: Tensor) -> None:
     """Raise unless class scores (n, k) fit labels (n,) in 0..k-1, and predictions of numbers have
     the shape of their targets: (n, 1) against (n,) would silently become (n, n) in a loss.
+
+    Raises ValueError for shapes and values, TypeError for labels of another type than int64.
     """
     if y.is_floating_point() and scores.shape != y.shape:
         raise ValueError(
             f"predictions have shape {tuple(scores.shape)}, targets {tuple(y.shape)}: "
             "reshape one of them"
         )
+    if not (y.is_floating_point() or y.dtype == torch.int64):
+        raise TypeError(f"labels must be int64, not {y.dtype}: use y.long()")
     if y.dtype != torch.int64 or y.ndim != 1:
         return
     if scores.ndim != 2 or len(scores) != len(y):

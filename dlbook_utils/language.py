@@ -263,10 +263,12 @@ def next_probabilities(
         top_k: at most so many tokens stay in; 1 is greedy.
         top_p: the fewest tokens stay in whose probabilities sum to this (nucleus sampling).
 
-    Raises ValueError unless temperature and top_p are positive.
+    Raises ValueError unless temperature, top_p and top_k (if given) are positive.
     """
-    if temperature <= 0 or top_p <= 0:
-        raise ValueError(f"both are positive, got {temperature} and {top_p}")
+    if temperature <= 0 or top_p <= 0 or (top_k is not None and top_k < 1):
+        raise ValueError(
+            f"temperature, top_p and top_k are positive, got {temperature}, {top_p}, {top_k}"
+        )
     p = (scores / temperature).softmax(-1)
     ranked, order = p.sort(dim=-1, descending=True)
     stays = ranked.cumsum(-1) - ranked < top_p  # what the better ones sum to

@@ -68,7 +68,7 @@ class LSTM(nn.Module):
 class GRU(nn.Module):
     """The gated recurrent unit, in the variant of PyTorch and cuDNN.
 
-    The reset gate multiplies W h + b_n, and not h before the product, as it does in the paper.
+    The reset gate multiplies W h + b_n; in the paper it multiplies h, before the product.
 
     Arguments:
         d: features of an input.

@@ -118,8 +118,8 @@ def clip_gradients(parameters: Iterable[Tensor], max_norm: float) -> Tensor:
     """Shorten the gradient, all parameters taken together, to length `max_norm` if it is longer.
 
     Works in place on `.grad`, keeps the direction, and returns the length before (0-d). As in
-    nn.utils.clip_grad_norm_, 1e-6 is added to the length before dividing by it. A gradient that
-    is already infinite or NaN cannot be saved, and is NaN afterwards.
+    nn.utils.clip_grad_norm_, 1e-6 is added to the length before dividing by it. What is
+    already infinite or NaN cannot be saved: it is NaN afterwards, and all the rest is 0 or NaN.
     Source: R. Pascanu, T. Mikolov, Y. Bengio (2013), arXiv:1211.5063.
     """
     grads = [p.grad for p in parameters if p.grad is not None]

@@ -128,7 +128,7 @@ def image_grid(
     size: float = 0.62,
 ) -> Figure:
     """Draw images (n, c, h, w), c = 1 or 3, uint8 or float in [0, 1], in a grid with titles."""
-    if images.ndim != 4 or images.shape[1] not in (1, 3):
+    if images.ndim != 4 or images.shape[1] not in (1, 3) or len(images) == 0:
         raise ValueError(f"expected images of shape (n, 1 or 3, h, w), got {tuple(images.shape)}")
     columns = min(columns, len(images))
     rows = -(-len(images) // columns)

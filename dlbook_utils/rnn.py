@@ -17,7 +17,8 @@ IGNORED = -100  # the target that PyTorch's cross-entropy leaves out
 
 
 class Alphabet:
-    """The characters of some words, numbered from 1; 0 is the mark at both ends of a word.
+    """The characters of some words, numbered from 1; 0 is the mark at both ends of a word, a dot,
+    which no word may hold.
 
     Raises KeyError for a character that none of the words had.
     """

@@ -162,3 +162,9 @@ def test_multiply_adds_are_half_of_the_flops_that_pytorch_counts(name):
             net(x)
         ours = sum(arch.multiply_adds(net, x).values())
     assert 2 * ours == counter.get_total_flops()
+
+
+def test_a_dense_layer_works_at_every_place():
+    net = nn.Linear(4, 3)
+    assert arch.multiply_adds(net, torch.zeros(2, 5, 4)) == {net: 2 * 5 * 12}
+    assert arch.multiply_adds(net, torch.zeros(2, 4)) == {net: 2 * 12}

@@ -257,5 +257,8 @@ def test_numeric_gradient_needs_floats(x):
 def test_gradient_error():
     assert gradient_error(np.zeros(2), np.zeros(2)) == 0.0
     assert gradient_error(np.array([1.0, 4.0]), np.array([2.0, 4.0])) == 0.25
+    for wrong in (np.nan, np.inf):  # must not pass for "no error"
+        assert gradient_error(np.array([wrong, 1.0]), np.ones(2)) == np.inf
+        assert gradient_error(np.ones(2), np.array([wrong, 1.0])) == np.inf
     with pytest.raises(ValueError, match="differ"):
         gradient_error(np.zeros(2), np.zeros(3))

@@ -106,6 +106,7 @@ def test_auc_is_sklearns_with_and_without_ties(levels):
 def test_auc_of_known_orders():
     labels = torch.tensor([False, False, True, True])
     assert roc_auc(torch.arange(4.0), labels) == 1
+    assert roc_auc(torch.arange(4.0), labels.long()) == 1
     assert roc_auc(-torch.arange(4.0), labels) == 0
     assert roc_auc(torch.zeros(4), labels) == 0.5
 

@@ -78,6 +78,12 @@ def test_targets_that_are_no_labels_pass():
     check_scores(torch.randn(12, 5, 7), torch.zeros(12, 5, dtype=torch.int64))
 
 
+@pytest.mark.parametrize("kind", [torch.uint8, torch.int32, torch.bool])
+def test_labels_of_another_type_are_refused(kind):
+    with pytest.raises(TypeError, match=rf"labels must be int64, not {kind}: use y.long\(\)"):
+        check_scores(torch.randn(12, 4), Y.to(kind))
+
+
 def test_sound_data_pass():
     check_data(X, Y)
     check_data(torch.zeros(4, 9, dtype=torch.int64), torch.zeros(4, 9, dtype=torch.int64))

@@ -197,7 +197,7 @@ def test_next_probabilities_by_hand():
     squares = torch.tensor([2.25, 25, 1, 6.25]) / 34.5
     torch.testing.assert_close(next_probabilities(z, 0.5), squares)
     assert next_probabilities(torch.randn(2, 3, 5), top_k=2).shape == (2, 3, 5)
-    for wrong in ({"temperature": 0.0}, {"top_p": 0.0}):
+    for wrong in ({"temperature": 0.0}, {"top_p": 0.0}, {"top_k": 0}):
         with pytest.raises(ValueError, match="positive"):
             next_probabilities(z, **wrong)
 
