@@ -532,6 +532,20 @@ def test_two_processes_make_one_run_and_one_record(tmp_path):
     assert (tmp_path / "said-1").read_text() == ""  # one process speaks for both
 
 
+def test_torchrun_makes_one_run(tmp_path):
+    words = ["run", "trial", "--model", "tiny-cnn", "--seeds", "0", "--device", "cpu"]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    subprocess.run(
+        [*torchrun, "-m", "dlbook_utils.study", *words, "--out", str(tmp_path)],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        check=True,
+        capture_output=True,
+        timeout=120,
+    )
+    (record,) = ledger.read(tmp_path / "trial.jsonl")
+    assert (record["processes"], record["status"]) == (2, "done")
+
+
 def _killed(rank, folder):
     curves.Curves.add = lambda self, row: os.kill(os.getpid(), signal.SIGKILL)
     return _run_together(rank, folder)  # as far as the first epoch's checkpoint
