@@ -192,8 +192,8 @@ def _published(runs: Sequence[dict], tests: dict[str, dict]) -> str:
     ]
     for name, row in REPORTED.items():
         lines.append(
-            f"| {name}, reported | {row[0]} | | {row[1]} | | | {row[4]} | {row[5]} | {row[6]} "
-            f"| {row[2]:.0f} | A100 |"
+            f"| {name}, reported | {row[0]} | | {row[1]} | | | {row[4]:.2f} | {row[5]:.2f} "
+            f"| {row[6]:.3f} | {row[2]:.0f} | A100 |"
         )
     found = groups(runs, "published")
     for (model, split, amp, _), same in found.items():
