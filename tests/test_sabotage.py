@@ -29,6 +29,12 @@ def test_a_claim_that_cannot_fail_is_found_out(monkeypatch, tmp_path):
     assert "still claims 'one is less than two'" in sabotage.survives(tmp_path / "a.md")
 
 
+def test_a_claim_on_a_stand_in_is_not_tested(monkeypatch, tmp_path):
+    stand_in = "\nclass Set: real, name = False, 'names'\n"
+    chapter(monkeypatch, "x = 1", stand_in + CLAIM.replace("headline", "needs=Set, headline"))
+    assert sabotage.survives(tmp_path / "a.md").startswith("not tested: ")
+
+
 def test_a_crash_is_not_a_failed_claim(monkeypatch, tmp_path):
     chapter(monkeypatch, "x = 1", CLAIM, by="x = 1 / 0")
     assert "CellExecutionError" in sabotage.survives(tmp_path / "a.md")

@@ -29,6 +29,8 @@ def main() -> int:
     arguments = [word for word in sys.argv[1:] if word != "--here"]
     python = this_environment() if here else fresh_environment()
     settings = os.environ | environment() | {"PYTHONPATH": "", "PYTHONDONTWRITEBYTECODE": "1"}
+    if not here:  # a kernel that was installed for the user would run another Python
+        settings["JUPYTER_PATH"] = str(Path(sys.prefix) / "share" / "jupyter")
     settings.pop("DLBOOK_BUILD")  # no book here: figures and sliders as a reader has them
     command = [python, "-m", "pytest", "--nbval", "-q", "-n", "2", "--dist", "loadfile"]
     command += ["-p", "no:cacheprovider", "--rootdir", str(folder), *arguments, str(folder)]

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import yaml
 
-from tools.execute import ROOT, chapters, environment, execute, report
+from tools.execute import ROOT, chapters, environment, execute, report, state
 
 SIDE_PAGES = ("book/notation", "book/glossary", "book/bibliography")
 
@@ -40,10 +40,12 @@ def main() -> int:
     if report(ran):
         return 1
     with steps("pages"):
-        forget_old_pages(options.out.resolve() / "_build")
+        stamp, digest = forget_old_pages(options.out.resolve() / "_build")
         status = build(options.out.resolve(), options.page, options.linkcheck)
+        if status == 0:
+            stamp.write_text(digest)
     steps.show(f"{sum(not page.cached for page in ran)} of {len(ran)} chapters executed")
-    if status == 0:
+    if status == 0 and not options.linkcheck:
         print(f"\nThe book is in {options.out.resolve() / '_build' / 'html' / 'index.html'}")
     return status
 
@@ -62,21 +64,26 @@ def build(out: Path, only: Path | None = None, linkcheck: bool = False) -> int:
     return subprocess.run(command, cwd=ROOT, env=os.environ | environment()).returncode
 
 
-def forget_old_pages(folder: Path) -> None:
-    """Have Sphinx read all pages anew when what turns them into HTML has changed: it looks at
-    their sources only.
+def forget_old_pages(folder: Path) -> tuple[Path, str]:
+    """Have Sphinx read all pages anew unless they were made, without a warning, from what is there
+    now: it looks at their sources only, and warns of a page only when it reads it.
+
+    Returns the file that says what the pages were made from, to be written when they are, and
+    what it will say.
     """
-    files = [ROOT / "_config.yml", ROOT / "package-lock.json", ROOT / "constraints.txt"]
+    files = [ROOT / "_config.yml", ROOT / "_toc.yml", ROOT / "package-lock.json"]
+    files += sorted((ROOT / "notebooks").rglob("*.ipynb"))
     for name in ("_ext", "_static", "_templates"):
         files += sorted(path for path in (ROOT / "book" / name).rglob("*.*") if path.is_file())
     texts = b"\0".join(path.read_bytes() for path in files if path.suffix != ".pyc")
-    digest = hashlib.sha256(texts).hexdigest()
+    digest = hashlib.sha256(texts + state().encode()).hexdigest()
     stamp = folder / ".made-with"
     if not stamp.exists() or stamp.read_text() != digest:
         for old in ("html", ".doctrees"):
             shutil.rmtree(folder / old, ignore_errors=True)
-        folder.mkdir(parents=True, exist_ok=True)
-        stamp.write_text(digest)
+    folder.mkdir(parents=True, exist_ok=True)
+    stamp.unlink(missing_ok=True)
+    return stamp, digest
 
 
 def _short_contents(page: Path, out: Path) -> Path:

@@ -32,6 +32,10 @@ BUDGETS = {"book/study/cifar10": 120}  # pages with more time than the others
 INPUTS = ("requirements.txt", "constraints.txt", "pyproject.toml")
 CLAIM = "application/vnd.dlbook.claim+json"
 
+for _name in ("DLBOOK_DATA", "DLBOOK_CACHE"):  # kernels run in the chapters' folders
+    if os.environ.get(_name):
+        os.environ[_name] = str(Path(os.environ[_name]).expanduser().absolute())
+
 
 @dataclass
 class Page:
@@ -192,7 +196,8 @@ def _run(job: tuple[Path, float]):
     except Exception as error:  # a cell that failed, a kernel that died, a timeout
         page.error = f"{type(error).__name__}: {error}"
     page.seconds = time.perf_counter() - start
-    page.peak_mb = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    unit = 1024**2 if sys.platform == "darwin" else 1024  # macOS counts bytes
+    page.peak_mb = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / unit
     return page, notebook
 
 

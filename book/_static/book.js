@@ -4,17 +4,23 @@ const root = document.documentElement;
 const all = (selector, from = document) => [...from.querySelectorAll(selector)];
 const one = (selector) => document.querySelector(selector);
 
-// Light and dark: the system's choice until the reader makes one.
+// Light and dark: the system's choice until the reader makes one, which is kept if it can be:
+// where storage is blocked, asking for it is an error.
+let chosen = null;
+try { chosen = localStorage.getItem("theme"); } catch {}
 function setTheme(theme, keep) {
   root.dataset.theme = theme;
-  if (keep) localStorage.setItem("theme", theme);
+  if (keep) {
+    chosen = theme;
+    try { localStorage.setItem("theme", theme); } catch {}
+  }
   const other = theme === "dark" ? "light" : "dark";
   one(".theme-button").setAttribute("aria-label", `Switch to the ${other} theme`);
 }
 setTheme(root.dataset.theme);
 one(".theme-button").onclick = () => setTheme(root.dataset.theme === "dark" ? "light" : "dark", true);
 matchMedia("(prefers-color-scheme: dark)").onchange = ({ matches }) => {
-  if (!localStorage.getItem("theme")) setTheme(matches ? "dark" : "light");
+  if (!chosen) setTheme(matches ? "dark" : "light");
 };
 
 // The contents of the book, over the page on a narrow screen.

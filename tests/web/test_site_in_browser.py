@@ -130,6 +130,10 @@ def test_the_readers_theme_is_kept(report):
     assert (report["acts"]["switched"], report["acts"]["remembered"]) == ("dark", "dark")
 
 
+def test_the_theme_switches_where_storage_is_blocked(report):
+    assert report["acts"]["withoutStorage"] == {"theme": "dark", "errors": []}
+
+
 def test_sliders_slide(report):
     slider = report["acts"]["slider"]
     assert slider, "no page of the book has a slider"

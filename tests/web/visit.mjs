@@ -122,6 +122,7 @@ async function act(browser, address, records) {
   acts.folded = await unfold(page, address, pages);
   await context.close();
   acts.menu = await menu(browser, `${address}/${first}`);
+  acts.withoutStorage = await withoutStorage(browser, `${address}/${first}`);
   acts.withoutScript = await withoutScript(browser, address, pages);
   return acts;
 }
@@ -168,6 +169,22 @@ async function menu(browser, address) {
   const result = { before, open, after: await seen() };
   await context.close();
   return result;
+}
+
+// Where storage is blocked, asking for it is an error: the theme still switches.
+async function withoutStorage(browser, address) {
+  const context = await browser.newContext(VIEWS.light);
+  await context.addInitScript(() => Object.defineProperty(window, "localStorage", {
+    get() { throw new DOMException("blocked", "SecurityError"); },
+  }));
+  const page = await context.newPage();
+  const errors = [];
+  page.on("pageerror", (error) => errors.push(String(error)));
+  await page.goto(address);
+  await page.click(".theme-button");
+  const theme = await page.evaluate(() => document.documentElement.dataset.theme);
+  await context.close();
+  return { theme, errors };
 }
 
 // With scripts off, text, formulas and the first frame of a slider still show.
