@@ -43,16 +43,16 @@ test-claims: .venv/.ready  ## sabotage every headline claim and see it fail
 
 test-web: .venv/.ready  ## the built site in a headless browser: links, axe, console, requests
 	$(RUN) tools.assets
-	$(BIN)/pytest tests/web -m web -q
+	$(BIN)/pytest tests/site -m web -q
 
 robust: .venv/.ready  ## the chapters under other seeds, threads and instruction sets
 	$(RUN) tools.robust
 
 gpu:  ## every chapter with its GPU budget, as a plain script: times, memory, claims (ARGS="NAME ...")
-	$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) -m tools.gpu $(ARGS)
+	$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) -m tools.records.chapters $(ARGS)
 
 study: .venv/.ready  ## go on with the CIFAR-10 study; it can be stopped (ARGS="--arm published")
-	$(RUN) dlbook_utils.study run cifar10 $(ARGS)
+	$(RUN) dlbook_utils.runner run cifar10 $(ARGS)
 
 publish: book  ## refuse a book with a stand-in or an untested claim, else prepare the site
 	$(RUN) tools.publish

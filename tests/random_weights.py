@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from dlbook_utils.devices import generator
+from dlbook_utils.page.devices import generator
 
 
 def draw(*shape, seed=0):

@@ -18,8 +18,8 @@ from collections.abc import Callable, Iterator
 
 import torch
 
-from dlbook_utils import augment
-from dlbook_utils.study import loading
+from dlbook_utils.data import augment
+from dlbook_utils.runner import loading
 
 IMAGES, BATCH, ROUNDS = 5_000, 500, 3
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)

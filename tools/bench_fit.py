@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from dlbook_utils.training import fit
+from dlbook_utils.foundations.linear import fit
 
 EPOCHS, SIZE = 3, 64
 X = torch.rand(4096, 64, generator=torch.Generator().manual_seed(0))

@@ -19,8 +19,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from dlbook_utils import records
-from dlbook_utils.study import costs, feed, loading, models, report, steps
-from dlbook_utils.study.settings import Setting
+from dlbook_utils.runner import costs, feed, loading, models, report, steps
+from dlbook_utils.runner.settings import Setting
 
 CPU = torch.device("cpu")
 IMAGES = {"cnn-32": 1280, "resnet18-3x3": 64}  # a second or so of work each

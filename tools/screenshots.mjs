@@ -2,7 +2,7 @@
 // Each page is taken in light, in dark and as a phone shows it, whole; FOLDER gets PNG files.
 import fs from "node:fs";
 import path from "node:path";
-import { launch, serve, VIEWS } from "../tests/web/browser.mjs";
+import { launch, serve, VIEWS } from "../tests/site/browser.mjs";
 
 const [site, folder, ...pages] = process.argv.slice(2);
 if (!pages.length) throw new Error("usage: node tools/screenshots.mjs SITE FOLDER PAGE...");

@@ -18,29 +18,12 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from . import archives, hosts
+from .hosts import PATIENT, QUICK, Patience
 from .registry import DataError, Download, File, Source
-
-
-@dataclass(frozen=True)
-class Patience:
-    """Seconds to wait for a connection, for the next bytes and in all; the least speed in bytes/s
-    after `grace` s.
-    """
-
-    connect: float
-    read: float
-    total: float
-    speed: float
-    grace: float = 10.0
-
-
-QUICK = Patience(connect=4, read=10, total=240, speed=100_000)
-PATIENT = Patience(connect=10, read=60, total=3600, speed=0)
 
 
 class DamagedFile(DataError):

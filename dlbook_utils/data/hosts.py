@@ -6,16 +6,31 @@ import contextlib
 import json
 import os
 import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from .fetch import Patience
-    from .registry import Download
+from .registry import Download
 
 MEMORY = "unreachable.json"
 REMEMBERED_FOR = 3600  # seconds
 CHUNK = 1 << 16
+
+
+@dataclass(frozen=True)
+class Patience:
+    """Seconds to wait for a connection, for the next bytes and in all; the least speed in bytes/s
+    after `grace` s.
+    """
+
+    connect: float
+    read: float
+    total: float
+    speed: float
+    grace: float = 10.0
+
+
+QUICK = Patience(connect=4, read=10, total=240, speed=100_000)
+PATIENT = Patience(connect=10, read=60, total=3600, speed=0)
 
 
 class NoAnswer(Exception):

@@ -1,14 +1,1 @@
-"""Studies: grids of training runs too long for a page, that can be stopped and resumed.
-
-`python -m dlbook_utils.study --help` is the way in. The modules, each one idea:
-
-- ``settings``: what one run does, as plain data; ``grids``: which runs make up a study;
-- ``feed``: images, their division, each epoch's draws; ``models`` and ``speedy``: the networks;
-- ``steps``: one training step, plain or fast; ``scores``: what predictions are worth;
-- ``engine``: one run from its setting to its record; ``workers``: many runs, several at once;
-- ``checkpoint`` and ``ledger``: state and results on the disk, whole or not at all;
-- ``together``: one run in several processes; ``provenance`` and ``costs``: with what, how dear;
-- ``verdicts``: the protocol's rules; ``report``: tables.
-
-Only torch and NumPy are imported at the top, so that it runs on a bare GPU machine.
-"""
+"""A study: what its chapter builds; the engine that ran it is ``dlbook_utils.runner``."""

@@ -14,7 +14,7 @@ from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.util.docutils import SphinxDirective
 
-from dlbook_utils._mime import WORDS, claim_node
+from dlbook_utils.page.mime import WORDS, claim_node
 
 KEPT = ("kind", "statement", "evidence", "outcome", "on", "headline", "breaks_if", "saying")
 SUMMARY = {True: "supported", False: "refuted", None: "untested"}

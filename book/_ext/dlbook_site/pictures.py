@@ -15,7 +15,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util import logging
 
-from dlbook_utils._mime import frames_node
+from dlbook_utils.page.mime import frames_node
 
 LOGGER = logging.getLogger(__name__)
 RAW_IMAGE = re.compile(r"<img\b[^>]*>", re.IGNORECASE)

@@ -1,0 +1,1 @@
+"""Foundations: from one neuron to networks that train."""

@@ -1,0 +1,130 @@
+"""The book's training loop, and how sure a score is, as built in the chapter on linear models."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from math import sqrt
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dlbook_utils.page.devices import generator
+from dlbook_utils.page.guards import check_data, check_loss, check_scores, progress
+
+
+def batches(n: int, size: int, shuffle: torch.Generator | None = None) -> Iterator[Tensor]:
+    """Yield index tensors that cover 0..n-1 exactly once, `size` at a time.
+
+    The order is random if a generator is given; the last batch may be smaller.
+    """
+    order = torch.arange(n) if shuffle is None else torch.randperm(n, generator=shuffle)
+    yield from order.split(size)
+
+
+@torch.no_grad()
+def evaluate(
+    model: nn.Module, x: Tensor, y: Tensor, loss: Callable = F.cross_entropy, size: int = 1024
+) -> dict[str, float]:
+    """Return the mean loss over (x, y) and, where y (n,) holds class labels, the accuracy.
+
+    The model is put in evaluation mode and left there; no gradient is computed. `loss` is a mean
+    over the examples of a batch. Raises like `fit` for data that do not fit.
+    """
+    check_data(x, y, "evaluation data")
+    model.eval()
+    total, correct = 0.0, 0
+    for idx in batches(len(x), size):
+        scores = model(x[idx])
+        check_scores(scores, y[idx])
+        total += loss(scores, y[idx]).item() * len(idx)
+        if y.dtype == torch.int64:
+            correct += (scores.argmax(-1) == y[idx]).sum().item()
+    result = {"loss": total / len(x)}
+    if y.dtype == torch.int64:
+        result["accuracy"] = correct / y.numel()
+    return result
+
+
+def fit(
+    model: nn.Module,
+    train: tuple[Tensor, Tensor],
+    valid: tuple[Tensor, Tensor] | None = None,
+    *,
+    optimizer: torch.optim.Optimizer,
+    epochs: int,
+    size: int = 64,
+    loss: Callable = F.cross_entropy,
+    transform: Callable[[Tensor], Tensor] | None = None,
+    seed: int = 0,
+) -> list[dict[str, float]]:
+    """Train a model by minibatch gradient descent and return its history, a dict per epoch.
+
+    Arguments:
+        train, valid: pairs (x, y), resident on the model's device; x is (n, ...), y is (n, ...).
+        size: examples per batch.
+        loss: maps (scores, targets) to a mean, a 0-d tensor.
+        transform: applied to each training batch of x, for augmentation.
+        seed: of the order in which examples are drawn.
+
+    A row holds "epoch", "train_loss" (the mean over the epoch's batches, each measured before its
+    step) and, with `valid`, what `evaluate` returns as "valid_loss" and "valid_accuracy".
+
+    Raises TrainingFailed, naming epoch and step, as soon as the loss is not finite; TypeError or
+    ValueError, with the shapes, for data that do not fit (see `guards`).
+    """
+    x, y = train
+    check_data(x, y)
+    shuffle, history = generator(seed), []
+    for epoch in progress(range(1, epochs + 1), "epochs"):
+        model.train()
+        total = 0.0
+        for step, idx in enumerate(batches(len(x), size, shuffle), 1):
+            inputs, targets = x[idx], y[idx]
+            if transform is not None:
+                inputs = transform(inputs)
+            scores = model(inputs)
+            check_scores(scores, targets)
+            value = loss(scores, targets)
+            total += check_loss(value, epoch, step) * len(idx)
+            optimizer.zero_grad()
+            value.backward()
+            optimizer.step()
+        row = {"epoch": epoch, "train_loss": total / len(x)}
+        if valid is not None:
+            held_out = evaluate(model, *valid, loss=loss)
+            row |= {f"valid_{key}": held_out[key] for key in held_out}
+        history.append(row)
+    return history
+
+
+def wilson(correct: int, n: int, z: float = 1.96) -> tuple[float, float]:
+    """Return Wilson's interval for a proportion of `correct` out of `n` (95 % for z = 1.96).
+
+    Unlike p ± z sqrt(p (1 - p) / n) it stays inside [0, 1] and keeps its level near the ends.
+    Raises ValueError unless 0 <= correct <= n and n > 0.
+    Source: E. B. Wilson (1927), doi:10.1080/01621459.1927.10502953.
+    """
+    if n < 1 or not 0 <= correct <= n:
+        raise ValueError(f"expected 0 <= correct <= n and n > 0, got {correct} of {n}")
+    p = correct / n
+    centre = (p + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def mean_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float]:
+    """Return the mean of the values and the half-width of Student's t interval for it.
+
+    For values that are independent and roughly normal, such as the accuracies of runs that differ
+    in their seed alone. Raises ValueError for fewer than two values.
+    """
+    from scipy import stats  # slow to import, and rarely needed
+
+    values = np.asarray(values, dtype=float)
+    if values.ndim != 1 or len(values) < 2:
+        raise ValueError(f"expected at least two numbers, got an array of shape {values.shape}")
+    error = values.std(ddof=1) / sqrt(len(values))
+    half = stats.t.ppf((1 + level) / 2, len(values) - 1) * error
+    return float(values.mean()), float(half)

@@ -1,0 +1,284 @@
+"""Diffusion models: noise schedules, steps back, and a small U-Net that denoises, as built in
+"Diffusion".
+
+A schedule is a float64 tensor `abar` (T + 1,): abar[t] is the share of the variance that is still
+signal at level t, 1 at t = 0 and almost 0 at t = T. Data are (n, ...) of order 1, levels t int64,
+one for all or one for each example (n,).
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from math import log, pi
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor, nn
+
+from dlbook_utils.foundations.optimisation import cosine, warm_up
+from dlbook_utils.page.devices import generator
+from dlbook_utils.page.guards import check_loss, progress
+
+
+def linear_schedule(T: int = 1000, first: float = 1e-4, last: float = 0.02) -> Tensor:
+    """Return abar (T + 1,) where the variance added per step rises in a straight line.
+
+    Source: J. Ho, A. Jain, P. Abbeel (2020), arXiv:2006.11239.
+    """
+    beta = torch.linspace(first, last, T, dtype=torch.float64)
+    return F.pad((1 - beta).cumprod(0), (1, 0), value=1.0)
+
+
+def cosine_schedule(T: int = 1000, s: float = 0.008) -> Tensor:
+    """Return abar (T + 1,) as the square of a cosine; no step adds more than 0.999 of variance.
+
+    Source: A. Nichol, P. Dhariwal (2021), arXiv:2102.09672.
+    """
+    u = torch.arange(T + 1, dtype=torch.float64) / T
+    f = torch.cos((u + s) / (1 + s) * pi / 2) ** 2
+    beta = (1 - f[1:] / f[:-1]).clamp(max=0.999)
+    return F.pad((1 - beta).cumprod(0), (1, 0), value=1.0)
+
+
+def column(a: Tensor, x: Tensor) -> Tensor:
+    """Give a (n,), or one number, the dtype, device and axes of x, so that they multiply."""
+    return a.to(x).reshape(-1, *[1] * (x.ndim - 1))
+
+
+def add_noise(x0: Tensor, eps: Tensor, a: Tensor) -> Tensor:
+    """Return data x0 mixed with noise eps, both (n, ...), where the share a stays signal."""
+    return a.sqrt() * x0 + (1 - a).sqrt() * eps
+
+
+def target_of(kind: str, x0: Tensor, eps: Tensor, a: Tensor) -> Tensor:
+    """Return what a network learns to say: the "noise", the "data" or the "velocity".
+
+    Raises KeyError for another kind. Source of the velocity: T. Salimans, J. Ho (2022),
+    arXiv:2202.00512.
+    """
+    velocity = a.sqrt() * eps - (1 - a).sqrt() * x0
+    return {"noise": eps, "data": x0, "velocity": velocity}[kind]
+
+
+def data_from(kind: str, out: Tensor, x: Tensor, a: Tensor) -> Tensor:
+    """Return the estimate of the data that an output means, given noisy x; all (n, ...)."""
+    signal, noise = a.sqrt(), (1 - a).sqrt()
+    return {
+        "noise": (x - noise * out) / signal,
+        "data": out,
+        "velocity": signal * x - noise * out,
+    }[kind]
+
+
+def step_back(
+    x: Tensor, x0: Tensor, a: Tensor, b: Tensor, eta: float = 0.0, z: Tensor | float = 0.0
+) -> Tensor:
+    """Go from x at signal share a to the share b, given an estimate x0 of the data.
+
+    With eta = 1 and z standard normal this draws from q(x_s | x_t, x0), the step of DDPM. With
+    eta = 0 it is DDIM's, without chance, and the way may also lead to more noise, b < a. Source:
+    J. Song, C. Meng, S. Ermon (2020), arXiv:2010.02502, equations 12 and 16.
+    """
+    eps = (x - a.sqrt() * x0) / (1 - a).sqrt()
+    sigma = eta * ((1 - b) / (1 - a) * (1 - a / b)).clamp(min=0).sqrt()
+    kept = (1 - b - sigma**2).clamp(min=0).sqrt()
+    return b.sqrt() * x0 + kept * eps + sigma * z
+
+
+@torch.no_grad()
+def go_back(
+    denoise: Callable[[Tensor, Tensor], Tensor],
+    x: Tensor,
+    abar: Tensor,
+    steps: int,
+    eta: float = 0.0,
+    draw: Generator | None = None,
+) -> Tensor:
+    """Take noise x (n, ...) at level T back to level 0 in `steps` steps, at most T.
+
+    `denoise` maps (x, t) to an estimate of the data, t being a level (0-d, int64). The generator
+    `draw` is used where eta > 0.
+    """
+    times = torch.linspace(len(abar) - 1, 0, steps + 1).round().long()
+    for t, s in zip(times[:-1], times[1:]):
+        z = 0.0
+        if eta > 0:
+            z = torch.randn(x.shape, generator=draw).to(x)
+        a, b = column(abar[t], x), column(abar[s], x)
+        x = step_back(x, denoise(x, t), a, b, eta, z)
+    return x
+
+
+def wave_features(u: Tensor, d: int) -> Tensor:
+    """Return sines and cosines (n, d) of numbers u (n,) in [0, 1], from fast waves to slow ones."""
+    rates = torch.exp(-log(10_000) * torch.arange(0, d, 2) / d).to(u)
+    angles = 1000 * u[:, None] * rates
+    return torch.cat([angles.sin(), angles.cos()], 1)
+
+
+class TimedBlock(nn.Module):
+    """A residual block of two convolutions that is told the noise level.
+
+    Arguments:
+        c, m: channels before and after, multiples of 8.
+        d: length of the vector e that says which level (and class) it is.
+
+    Called with h (n, c, h, w) and e (n, d); returns (n, m, h, w). The second convolution starts
+    at 0, so that a fresh block only passes its input on.
+    """
+
+    def __init__(self, c: int, m: int, d: int):
+        super().__init__()
+        self.norm1, self.norm2 = nn.GroupNorm(8, c), nn.GroupNorm(8, m)
+        self.conv1 = nn.Conv2d(c, m, 3, padding=1)
+        self.conv2 = nn.Conv2d(m, m, 3, padding=1)
+        self.tell = nn.Linear(d, m)
+        self.skip = nn.Conv2d(c, m, 1) if c != m else nn.Identity()
+        nn.init.zeros_(self.conv2.weight)
+
+    def forward(self, h: Tensor, e: Tensor) -> Tensor:
+        r = self.conv1(F.silu(self.norm1(h)))
+        r = r + self.tell(e)[:, :, None, None]
+        r = self.conv2(F.silu(self.norm2(r)))
+        return self.skip(h) + r
+
+
+class DenoisingUNet(nn.Module):
+    """A U-Net with two resolutions that looks at noisy images and is told their noise level.
+
+    Arguments:
+        c: channels of the images; their height and width are even.
+        width: channels at full resolution, a multiple of 8; twice as many at half resolution.
+        classes: 0, or how many labels there are. Label number `classes` means "not told".
+        T: the highest level.
+        d: length of the vector that holds level and class.
+
+    Called with x (n, c, h, w), levels t (n,) or one for all, and labels y (n,) or None for "not
+    told"; returns (n, c, h, w). Source of the design: O. Ronneberger et al. (2015),
+    arXiv:1505.04597; J. Ho et al. (2020), arXiv:2006.11239, made smaller and without attention.
+    """
+
+    def __init__(self, c: int = 1, width: int = 24, classes: int = 0, T: int = 1000, d: int = 64):
+        super().__init__()
+        self.classes, self.T, self.d = classes, T, d
+        self.level = nn.Sequential(nn.Linear(d, d), nn.SiLU(), nn.Linear(d, d))
+        self.label = nn.Embedding(classes + 1, d)
+        self.start = nn.Conv2d(c, width, 3, padding=1)
+        self.down = TimedBlock(width, width, d)
+        self.shrink = nn.Conv2d(width, 2 * width, 3, stride=2, padding=1)
+        self.bottom1 = TimedBlock(2 * width, 2 * width, d)
+        self.bottom2 = TimedBlock(2 * width, 2 * width, d)
+        self.grow = nn.ConvTranspose2d(2 * width, width, 2, stride=2)
+        self.up = TimedBlock(2 * width, width, d)
+        self.norm = nn.GroupNorm(8, width)
+        self.end = nn.Conv2d(width, c, 3, padding=1)
+
+    def forward(self, x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
+        n = len(x)
+        if y is None:
+            y = torch.full((n,), self.classes, device=x.device)
+        u = (t.to(x) / self.T).expand(n)
+        e = self.level(wave_features(u, self.d)) + self.label(y)
+        e = F.silu(e)  # (n, d)
+        fine = self.down(self.start(x), e)  # (n, width, h, w)
+        h = self.shrink(fine)  # (n, 2 width, h / 2, w / 2)
+        h = self.bottom2(self.bottom1(h, e), e)
+        h = torch.cat([fine, self.grow(h)], 1)  # (n, 2 width, h, w)
+        h = self.up(h, e)  # (n, width, h, w)
+        return self.end(F.silu(self.norm(h)))
+
+
+def fit_diffusion(
+    net: nn.Module,
+    x: Tensor,
+    y: Tensor | None = None,
+    *,
+    abar: Tensor,
+    steps: int,
+    kind: str = "velocity",
+    size: int = 64,
+    lr: float = 4e-3,
+    drop: float = 0.1,
+    decay: float = 0.99,
+    seed: int = 0,
+) -> tuple[nn.Module, list[float]]:
+    """Train a network to denoise; return the running average of its weights, and the losses.
+
+    Arguments:
+        net: maps (noisy x, t (n,), y (n,) or None) to its `kind` of target; knows `classes`.
+        x: (n, ...) of order 1, on the network's device, left as they are; labels y (n,) or None.
+        abar: schedule.
+        kind: "noise", "data" or "velocity".
+        drop: share of the labels that are hidden from the network.
+        decay: how much of the average stays at each step, less in the beginning.
+        seed: of batches, levels, noise and hidden labels.
+
+    Raises TrainingFailed as soon as a loss is not finite.
+    """
+    g, losses = generator(seed), []
+    adam = torch.optim.Adam(net.parameters(), lr, fused=True)
+    average = copy.deepcopy(net).requires_grad_(False)
+    for step in progress(range(1, steps + 1), "steps"):
+        idx = torch.randint(len(x), (size,), generator=g)
+        t = torch.randint(1, len(abar), (size,), generator=g)
+        x0, told = x[idx], None if y is None else y[idx]
+        eps = torch.randn(x0.shape, generator=g).to(x0)
+        hidden = torch.rand(size, generator=g) < drop
+        if told is not None:
+            told = told.masked_fill(hidden.to(y.device), net.classes)
+        a = column(abar[t], x0)
+        out = net(add_noise(x0, eps, a), t, told)
+        loss = F.mse_loss(out, target_of(kind, x0, eps, a))
+        losses.append(check_loss(loss, 1, step))
+        adam.param_groups[0]["lr"] = lr * warm_up(step, 50) * cosine(step, steps)
+        adam.zero_grad()
+        loss.backward()
+        adam.step()
+        follow(average, net, min(decay, step / (step + 10)))
+    return average.eval(), losses
+
+
+@torch.no_grad()
+def follow(average: nn.Module, net: nn.Module, decay: float) -> None:
+    """Move the weights of `average` towards those of `net` by the share 1 - decay."""
+    for p, q in zip(average.parameters(), net.parameters()):
+        p.lerp_(q, 1 - decay)
+
+
+def denoiser(
+    net: nn.Module,
+    abar: Tensor,
+    kind: str = "velocity",
+    y: Tensor | None = None,
+    scale: float = 1.0,
+) -> Callable[[Tensor, Tensor], Tensor]:
+    """Return a function (x, t) -> estimate of the data that asks the network.
+
+    With labels y (n,), `scale` says how far to go from what the network says without a label
+    (0) to what it says with it (1), and beyond. Source: J. Ho, T. Salimans (2022),
+    arXiv:2207.12598, where scale is 1 + w.
+    """
+
+    def denoise(x: Tensor, t: Tensor) -> Tensor:
+        out = net(x, t, y)
+        if scale != 1:
+            free = net(x, t, None)
+            out = free + scale * (out - free)
+        return data_from(kind, out, x, column(abar[t], x))
+
+    return denoise
+
+
+def precision_coverage(fake: Tensor, real: Tensor, k: int = 5) -> tuple[float, float]:
+    """Return how many fakes look real, and how many real ones are met; shares in [0, 1].
+
+    Around each real feature vector (row of (n, d)) lies a ball that reaches to its k-th nearest
+    real neighbour. Precision is the share of fakes (m, d) that lie in a ball at least, coverage
+    the share of balls with a fake in them. Sources: T. Kynkäänniemi et al. (2019),
+    arXiv:1904.06991; M. F. Naeem et al. (2020), arXiv:2002.09797.
+    """
+    radius = torch.cdist(real, real).kthvalue(k + 1, dim=1).values  # itself is the first
+    inside = torch.cdist(fake, real) <= radius  # (m, n)
+    met = inside.any(1), inside.any(0)
+    return tuple(share.double().mean().item() for share in met)

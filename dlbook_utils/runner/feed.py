@@ -1,0 +1,252 @@
+"""The images of a study: where they come from, how they are divided, and each epoch's batches.
+
+All images stay on the device as bytes. What is random in an epoch (order, shifts, flips, angles)
+is drawn beforehand on the CPU from the seed, the split and the epoch's number alone: every model,
+every device and a resumed run see the same batches.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dlbook_utils import data
+from dlbook_utils.data import augment, formats, registry
+from dlbook_utils.data.sets import Images, stratified_order
+from dlbook_utils.page.devices import generator
+
+from .settings import Setting
+
+SPLIT_SEED = 2024  # of the one order from which every split and every subset is cut
+AHEAD = 64  # batches augmented at once: many small operations become few large ones
+
+
+class NoData(RuntimeError):
+    """The real data set is not at hand."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Images x uint8 (n, 3, h, w) and labels y int64 (n,), and a digest of which ones these are."""
+
+    x: Tensor
+    y: Tensor
+    digest: str
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def to(self, device: torch.device | str) -> Part:
+        """The same part on a device."""
+        return Part(self.x.to(device), self.y.to(device), self.digest)
+
+
+@dataclass(frozen=True)
+class Draws:
+    """What is random in an epoch of m images: `order` (m,), positions in the training part,
+    `corners` (m, 2), `flips` bool (m,) and `angles` (m,) in degrees; and `side`, to which all are
+    shrunk (0: not at all).
+    """
+
+    order: Tensor
+    corners: Tensor
+    flips: Tensor
+    angles: Tensor
+    side: int = 0
+
+    def of(self, rows: slice | Tensor) -> Draws:
+        """The draws of some of the epoch's images."""
+        return self._each(lambda values: values[rows])
+
+    def to(self, device: torch.device | str) -> Draws:
+        """The same draws on a device."""
+        return self._each(lambda values: values.to(device))
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Draws:
+        values = map(change, (self.order, self.corners, self.flips, self.angles))
+        return Draws(*values, side=self.side)
+
+
+@lru_cache(2)
+def load(name: str, split: str = "train") -> Images:
+    """Return a real data set, or the generated "shapes" (6,000 images, to try things out).
+
+    `$DLBOOK_DATA` may be a folder as `unpack.py` makes it, or may hold the strips from which
+    `unpack.py` does so, in a folder `cifar10`. Raises NoData where there would be a stand-in.
+    """
+    if name == "shapes":
+        return data.load("shapes", split, n=6000)
+    given = os.environ.get("DLBOOK_DATA", "")
+    strips = Path(given).expanduser() / "cifar10"
+    if given and name == "cifar10" and (strips / "data_batch_1.head").exists():
+        source = registry.find(name)
+        return formats.cifar10(source, lambda file: _from_strips(strips, file), split)
+    found = data.load(name, split)
+    if not found.real:
+        raise NoData(
+            f"{name} is not at hand, and a study is not run on a stand-in: "
+            f"`python -m dlbook_utils.data {name}` fetches it, DLBOOK_DATA names a folder with it"
+        )
+    return found
+
+
+def _from_strips(folder: Path, file: registry.File) -> bytes:
+    """A CIFAR-10 batch from its head, 20 lossless strips of 500 images, and its tail; checked."""
+    import numpy as np
+    from PIL import Image
+
+    name = file.path.split("/")[-1]
+    strips = [
+        np.asarray(Image.open(folder / f"{name}.{k:02d}.webp").convert("RGB")) for k in range(20)
+    ]
+    pixels = np.stack(strips).reshape(20, 500, 32, 32, 3).transpose(0, 1, 4, 2, 3)
+    content = io.BytesIO()
+    content.write((folder / f"{name}.head").read_bytes())
+    content.write(pixels.tobytes())
+    content.write((folder / f"{name}.tail").read_bytes())
+    if hashlib.sha256(content.getvalue()).hexdigest() != file.sha256:
+        raise NoData(f"{folder}/{name}.*: the strips do not give the published file")
+    return content.getvalue()
+
+
+@lru_cache(4)
+def digest(name: str, split: str = "train") -> str:
+    """The names of data set and part, and the beginning of the SHA-256 of its images and labels."""
+    images = load(name, split)
+    sha = hashlib.sha256(images.x.numpy().tobytes())
+    sha.update(images.y.numpy().tobytes())
+    return f"{name} {split} {sha.hexdigest()[:16]}"
+
+
+def divide(setting: Setting) -> tuple[Part, Part]:
+    """Return the training and the validation part of a run.
+
+    One random order, in which every beginning holds the classes evenly, is cut into tenths: tenth
+    `split` is the validation part (5,000 of CIFAR-10), and the first `examples` of the others are
+    trained on, so that a small training part lies inside every larger one. Validation images are
+    sorted by class. With all images to train on the validation part is empty.
+
+    Raises ValueError if there are not so many examples.
+    """
+    images = load(setting.data)
+    n = len(images)
+    order = torch.tensor(stratified_order(images.y.tolist(), seed=SPLIT_SEED))
+    held = n // 10
+    if setting.examples == n:
+        train, valid = order, order[:0]
+    elif setting.examples > n - held:
+        raise ValueError(f"{setting.examples} of {n - held} examples: at most so many, or all {n}")
+    else:
+        cut = slice(setting.split * held, (setting.split + 1) * held)
+        valid = order[cut]
+        train = torch.cat([order[: cut.start], order[cut.stop :]])[: setting.examples]
+    train = train.sort().values
+    valid = _by_class(valid, images.y)
+    return _part(images, train), _part(images, valid)
+
+
+def held_back(name: str) -> Part:
+    """The test images, sorted by class. For `report` alone: whoever chooses by them, cheats."""
+    images = load(name, "test")
+    return _part(images, _by_class(torch.arange(len(images)), images.y))
+
+
+def _by_class(index: Tensor, y: Tensor) -> Tensor:
+    index = index.sort().values
+    return index[y[index].argsort(stable=True)]
+
+
+def _part(images: Images, index: Tensor) -> Part:
+    chosen = images[index] if len(index) else None
+    sha = hashlib.sha256(index.to(torch.int64).numpy().tobytes()).hexdigest()[:16]
+    if chosen is None:
+        return Part(images.x[:0], images.y[:0], sha)
+    return Part(chosen.x, chosen.y, sha)
+
+
+def draw(setting: Setting, n: int, epoch: int) -> Draws:
+    """Draw what is random in an epoch (counted from 1) over a training part of n examples.
+
+    The draws of all kinds are made whatever the augmentation, so that an arm without rotation
+    still has the order, shifts and flips of the one with it.
+    """
+    g = generator((setting.seed * 1009 + setting.split) * 100_003 + epoch)
+    m = setting.per_epoch or n
+    order = torch.cat([torch.randperm(n, generator=g) for _ in range(-(-m // n))])[:m]
+    corners = augment.draw_shifts(m, setting.pad, g)
+    flips = augment.draw_flips(m, 0.5, g)
+    angles = augment.draw_angles(m, setting.degrees, g)
+    if setting.flip == "none":
+        flips = torch.zeros_like(flips)
+    elif setting.flip == "alternating":  # the side of each example in epoch 1, then turn by turn
+        fixed = generator((setting.seed * 1009 + setting.split) * 100_003)
+        flips = augment.draw_flips(n, 0.5, fixed)[order] ^ (epoch % 2 == 0)
+    side = setting.small_side if epoch <= setting.small_epochs else 0
+    return Draws(order, corners, flips, angles, side)
+
+
+def augmented(x: Tensor, draws: Draws, setting: Setting) -> Tensor:
+    """Shift, flip, rotate and shrink images x uint8 (m, 3, h, w), in this order, as was drawn."""
+    if setting.pad and setting.border == "black":
+        x = augment.apply_shift_crop(x, draws.corners, setting.pad)
+    elif setting.pad:  # mirror the edges, shift within them, cut the middle out
+        pad = setting.pad
+        wide = _reflect(x, pad)
+        x = augment.apply_shift_crop(wide, draws.corners, pad)[..., pad:-pad, pad:-pad]
+    if setting.flip != "none":
+        x = augment.apply_flip(x, draws.flips)
+    if setting.degrees:
+        x = augment.apply_rotate(x, draws.angles, "bilinear")
+    return _shrunk(x, draws.side) if draws.side else x
+
+
+def _shrunk(x: Tensor, side: int) -> Tensor:
+    """Shrink bytes (m, 3, h, w) to `side` pixels; each new pixel is a weighted mean of old ones."""
+    shrunk = []
+    for some in x.split(1000):  # as floats, all would take four times their memory
+        small = F.interpolate(some.float(), size=(side, side), mode="bilinear", antialias=True)
+        shrunk.append(small.round_().clamp_(0, 255).to(torch.uint8))
+    return torch.cat(shrunk)
+
+
+def _reflect(x: Tensor, pad: int) -> Tensor:
+    """Pad by mirroring; F.pad does so for floats only, and an index does for bytes."""
+    for axis in (2, 3):
+        last = x.shape[axis] - 1
+        index = last - (last - torch.arange(-pad, last + pad + 1).abs()).abs()
+        x = x.index_select(axis, index.to(x.device))
+    return x
+
+
+def batches(
+    part: Part, draws: Draws, setting: Setting, rank: int = 0, ranks: int = 1
+) -> Iterator[list[tuple[Tensor, Tensor, int, int]]]:
+    """Yield an epoch's batches as lists of up to `AHEAD` of them: (x uint8, y, own, in all).
+
+    Of `ranks` processes each gets every ranks-th image of every batch, `own` of them; "in all"
+    counts the whole batch. A process that a short last batch leaves without an image gets the
+    batch's first one, to take part in the step, with `own` 0.
+    """
+    m, size = len(draws.order), setting.batch
+    draws = draws.to(part.x.device)
+    for begin in range(0, m, AHEAD * size):
+        starts = list(range(begin, min(begin + AHEAD * size, m), size))
+        ends = [min(start + size, m) for start in starts]
+        rows = [torch.arange(min(a + rank, b), b, ranks) for a, b in zip(starts, ends)]
+        own = [len(r) for r in rows]
+        rows = [r if len(r) else torch.tensor([a]) for r, a in zip(rows, starts)]
+        mine = draws.of(torch.cat(rows).to(part.x.device))
+        x = augmented(part.x.index_select(0, mine.order), mine, setting)
+        y = part.y.index_select(0, mine.order)
+        sizes = [len(r) for r in rows]
+        totals = [b - a for a, b in zip(starts, ends)]
+        yield list(zip(x.split(sizes), y.split(sizes), own, totals, strict=True))

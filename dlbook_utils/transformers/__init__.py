@@ -1,0 +1,1 @@
+"""Transformers: attention, language models, images as sequences."""

@@ -1,0 +1,1 @@
+"""Vision: convolution, and the architectures built of it."""

@@ -1,0 +1,491 @@
+"""What `data.load` gives: classes, splits, generated sets, stand-ins, formats, real sets."""
+
+import gzip
+import os
+import pickle
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from dlbook_utils import data
+from dlbook_utils.data import fetch, formats, generate, registry, sets
+
+ROOT = Path(__file__).parents[2]
+GIVEN = os.environ.get("DLBOOK_DATA")
+PUBLISHED = [name for name, source in registry.SETS.items() if source.files]
+OTHERS = [name for name in registry.SETS if name not in PUBLISHED]
+needs_real_data = pytest.mark.skipif(not GIVEN, reason="needs the real data: set DLBOOK_DATA")
+
+
+@pytest.fixture(autouse=True)
+def offline(tmp_path, monkeypatch):
+    """Nothing but stand-ins, unless a test asks for the given folder."""
+    monkeypatch.setenv("DLBOOK_OFFLINE", "1")
+    monkeypatch.setenv("DLBOOK_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("DLBOOK_DATA", raising=False)
+    monkeypatch.setattr(fetch, "_told", set())
+
+
+@pytest.fixture
+def given(monkeypatch):
+    monkeypatch.setenv("DLBOOK_DATA", GIVEN)
+
+
+def some_images(n: int = 30, **changes) -> data.Images:
+    x = torch.arange(n * 12, dtype=torch.int64).remainder(256).byte().view(n, 3, 2, 2)
+    settings = {
+        "x": x,
+        "y": torch.arange(n) % 3,
+        "classes": ("a", "b", "c"),
+        "name": "some",
+        "mean": (0.5, 0.4, 0.3),
+        "std": (0.2, 0.3, 0.4),
+    }
+    return data.Images(**(settings | changes))
+
+
+# The classes
+
+
+def test_images_are_bytes_and_normalised_on_use():
+    images = some_images()
+    assert torch.equal(images.pixels(), images.x / 255)
+    mean, std = torch.tensor(images.mean), torch.tensor(images.std)
+    expected = (images.x / 255 - mean.view(3, 1, 1)) / std.view(3, 1, 1)
+    assert torch.allclose(images.inputs(), expected, atol=1e-6)
+    assert images.inputs().dtype == torch.float32
+    assert images.inputs("meta").device.type == "meta"
+    assert images.x.dtype == torch.uint8  # the set itself is left as it is
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        slice(3, 20, 2),
+        torch.tensor([5, 5, -1]),
+        [0, 7],
+        np.array([2, 3]),
+        torch.arange(30) % 3 == 1,
+    ],
+)
+def test_indexing_gives_the_same_class(index):
+    images = some_images()
+    part = images[index]
+    rows = index if isinstance(index, slice) else torch.as_tensor(index)
+    assert type(part) is data.Images
+    assert torch.equal(part.x, images.x[rows])
+    assert torch.equal(part.y, images.y[rows])
+    assert (part.classes, part.name, part.real) == (images.classes, images.name, images.real)
+    assert len(part) == len(part.y)
+
+
+def test_text_and_lines_are_cut_too():
+    text = data.Text("abcdef", "t")
+    assert text[1:3].text == "bc"
+    assert len(text) == 6
+    lines = data.Lines(("a", "b", "c"), "l")
+    assert lines[torch.tensor([2, 0])].items == ("c", "a")
+    assert lines[1:].items == ("b", "c")
+    with pytest.raises(TypeError, match="got int"):
+        text[1]
+    with pytest.raises(TypeError, match="got int"):
+        lines[1]
+
+
+BAD_IMAGES = {
+    "some: empty, expected at least one sample": {"x": torch.zeros(0, 3, 2, 2).byte()},
+    r"uint8 \(n, c, h, w\), got torch.float32 \(30, 3, 2, 2\)": {"x": torch.zeros(30, 3, 2, 2)},
+    r"got torch.uint8 \(30, 3, 4\)": {"x": torch.zeros(30, 3, 4).byte()},
+    r"labels must be int64 \(n,\), got torch.float32 \(30,\)": {"y": torch.zeros(30)},
+    r"labels must be int64 \(n,\), got torch.int64 \(30, 1\)": {"y": torch.zeros(30, 1).long()},
+    "30 samples but 29 labels": {"y": torch.zeros(29).long()},
+    "label 3 is out of range, expected 0 to 2": {"y": torch.full((30,), 3)},
+    "label -1 is out of range, expected 0 to 2": {"y": torch.full((30,), -1)},
+    "3 channels need as many means and stds, got 1 means, 3 stds": {"mean": (0.5,)},
+}
+
+
+@pytest.mark.parametrize(("message", "changes"), BAD_IMAGES.items())
+def test_wrong_images_are_refused(message, changes):
+    with pytest.raises(ValueError, match=message):
+        some_images(**changes)
+
+
+def test_wrong_points_text_and_lines_are_refused():
+    y, classes = torch.zeros(4).long(), ("a",)
+    for x in (torch.zeros(4, 2).double(), torch.zeros(4, 3), torch.zeros(4)):
+        with pytest.raises(ValueError, match=r"points must be float32 \(n, 2\)"):
+            data.Points(x, y, classes, "p")
+    with pytest.raises(ValueError, match="empty"):
+        data.Text("", "t")
+    with pytest.raises(ValueError, match="no items"):
+        data.Lines((), "l")
+    with pytest.raises(ValueError, match="empty"):
+        some_images()[torch.zeros(30, dtype=torch.bool)]
+    with pytest.raises(TypeError, match=r"got torch.int64 \(\)"):
+        some_images()[3]
+
+
+# Splitting
+
+
+def test_split_is_disjoint_complete_stratified_and_reproducible():
+    y = torch.cat([torch.zeros(70), torch.ones(20), torch.full((10,), 2)]).long()
+    x = torch.arange(100).byte().view(100, 1, 1, 1).expand(-1, 3, 2, 2)  # each picture is a number
+    images = some_images(x=x, y=y)
+
+    def numbers(*parts):
+        return [part.x[:, 0, 0, 0].tolist() for part in parts]
+
+    parts = data.split(images, 0.6, 0.2, 0.2, seed=1)
+    assert [len(part) for part in parts] == [60, 20, 20]
+    assert [part.y.bincount().tolist() for part in parts] == [[42, 12, 6], [14, 4, 2], [14, 4, 2]]
+    assert sorted(sum(numbers(*parts), [])) == list(range(100))
+    assert all(torch.equal(y[torch.tensor(k)], part.y) for k, part in zip(numbers(*parts), parts))
+    assert numbers(*data.split(images, 0.6, 0.2, 0.2, seed=1)) == numbers(*parts)
+    assert numbers(*data.split(images, 0.6, 0.2, 0.2, seed=2)) != numbers(*parts)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_stratified_order_is_a_fixed_permutation(seed):
+    keys = np.random.RandomState(5).randint(0, 4, 203)
+    order = sets.stratified_order(keys, seed)
+    assert sorted(order) == list(range(203))
+    assert order == sets.stratified_order(keys, seed)
+    assert order != sets.stratified_order(keys, seed + 1)
+    for length in (20, 50, 120):
+        share = np.bincount(keys[order[:length]], minlength=4) / length
+        assert np.abs(share * length - np.bincount(keys) / 203 * length).max() < 1.5
+
+
+def test_split_keeps_equal_lines_together():
+    items = tuple((f"sentence {k % 50}", f"phrase {k}") for k in range(400))
+    train, test = data.split(data.Lines(items, "pairs"), 0.7, 0.3)
+    assert sorted(train.items + test.items) == sorted(items)
+    assert not {a for a, _ in train.items} & {a for a, _ in test.items}
+    assert abs(len(train) - 280) <= 8
+
+
+def test_split_cuts_text_in_order():
+    train, test = data.split(data.Text("0123456789", "t"), 0.8, 0.2)
+    assert (train.text, test.text) == ("01234567", "89")
+
+
+@pytest.mark.parametrize("fractions", [(), (0.5, 0.6), (0.5, -0.1), (0.0, 1.0)])
+def test_wrong_fractions_are_refused(fractions):
+    with pytest.raises(ValueError, match="add up to at most 1, got"):
+        data.split(some_images(), *fractions)
+
+
+def test_an_empty_part_is_refused():
+    with pytest.raises(ValueError, match="a part of 30 items would be empty"):
+        data.split(some_images(), 0.99, 0.01)
+
+
+# Names and splits
+
+
+def test_unknown_names_and_splits_are_explained():
+    with pytest.raises(ValueError, match=r"no data set 'cifar-10'; did you mean 'cifar10'\?"):
+        data.load("cifar-10")
+    with pytest.raises(ValueError, match=r"did you mean 'fashion-mnist'\?.*There are: digits, "):
+        data.load("Fashion_MNIST")
+    with pytest.raises(ValueError, match=r"no data set 'qqqq'\.? There are: digits, shapes"):
+        data.load("qqqq")
+    with pytest.raises(ValueError, match="no split 'valid', expected one of train, test$"):
+        data.load("digits", "valid")
+    with pytest.raises(ValueError, match="expected one of train, test, all$"):
+        data.load("names", "dev")
+    with pytest.raises(TypeError, match="takes neither n nor seed"):
+        data.load("digits", n=10)
+    with pytest.raises(ValueError, match="n must be at least 10, got 3"):
+        data.load("shapes", n=3)
+
+
+@pytest.mark.parametrize("name", data.available())
+def test_every_set_says_what_it_is_and_whom_to_cite(name):
+    line = data.about(name)
+    assert line.startswith(f"{name}: ")
+    assert "Licence: " in line
+    assert "Source: " in line
+    assert "\n" not in line
+
+
+# Bundled and generated sets
+
+
+def test_digits_have_a_fixed_stratified_split():
+    train, test = data.load("digits"), data.load("digits", "test")
+    assert train.real
+    assert (tuple(train.x.shape), tuple(test.x.shape)) == ((1437, 1, 8, 8), (360, 1, 8, 8))
+    whole = train.y.bincount() + test.y.bincount()
+    assert (test.y.bincount() - whole * 360 / 1797).abs().max() < 1.5
+    assert int(train.x.max()) == 255
+    from sklearn.datasets import load_digits
+
+    bundled = torch.from_numpy(load_digits().images).float() / 16
+    ours = torch.cat([train.pixels(), test.pixels()])[:, 0]
+    order = [torch.cat([a.flatten(1).double() @ _weights()]).sort().values for a in (bundled, ours)]
+    assert torch.allclose(*order, atol=0.2)  # the same pictures, up to rounding to bytes
+
+
+def _weights() -> torch.Tensor:
+    return torch.rand(64, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+
+@pytest.mark.parametrize("name", ["moons", "spirals", "xor", "blobs"])
+def test_points(name):
+    train, test = data.load(name), data.load(name, "test")
+    assert (len(train), len(test)) == (400, 200)
+    assert train.real
+    assert train.x.dtype == torch.float32
+    assert train.inputs() is train.x
+    counts = train.y.bincount()
+    assert len(counts) == len(train.classes)
+    assert counts.max() - counts.min() <= 1
+    assert torch.equal(train.x, data.load(name).x)
+    assert not torch.equal(train.x, data.load(name, seed=1).x)
+    assert not set(map(tuple, train.x.tolist())) & set(map(tuple, test.x.tolist()))
+    assert len(data.load(name, n=37)) == 37
+
+
+def separable(x: torch.Tensor, y: torch.Tensor) -> bool:
+    """Whether the perceptron rule finds a line between two classes."""
+    inputs = torch.cat([x, torch.ones(len(x), 1)], 1) * (2 * y - 1)[:, None]
+    w = torch.zeros(3)
+    for _ in range(2000):
+        wrong = (inputs @ w <= 0).nonzero()[:, 0]
+        if len(wrong) == 0:
+            return True
+        w = w + inputs[wrong[0]]
+    return False
+
+
+def test_blobs_are_separable_pairwise_and_the_other_toys_are_not():
+    for seed in range(5):
+        blobs = data.load("blobs", n=600, seed=seed)
+        for a, b in ((0, 1), (0, 2), (1, 2)):
+            pair = (blobs.y == a) | (blobs.y == b)
+            assert separable(blobs.x[pair], (blobs.y[pair] == b).long())
+    for name in ("moons", "spirals", "xor"):
+        toy = data.load(name)
+        assert not separable(toy.x, toy.y)
+    xor = data.load("xor", n=1000)
+    assert torch.equal((xor.x[:, 0] * xor.x[:, 1] < 0).long(), xor.y)  # the axes separate
+
+
+def test_shapes_are_balanced_various_and_told_apart_by_form_only():
+    train = data.load("shapes", n=1000)
+    assert tuple(train.x.shape) == (1000, 3, 32, 32)
+    assert train.y.bincount().tolist() == [100] * 10
+    assert len(train.classes) == 10 == len(generate.OUTLINES)
+    centre = train.pixels().mean((2, 3))  # mean colours: no class has its own
+    by_class = torch.stack([centre[train.y == k].mean(0) for k in range(10)])
+    assert by_class.std(0).max() < 0.06
+    assert len({image.numpy().tobytes() for image in train.x}) == 1000
+
+
+@pytest.mark.parametrize("name", ["digits", "shapes"])
+def test_images_are_normalised(name):
+    inputs = data.load(name).inputs()
+    assert inputs.mean((0, 2, 3)).abs().max() < 0.03
+    assert (inputs.transpose(0, 1).flatten(1).std(1) - 1).abs().max() < 0.03
+
+
+def test_python_docs():
+    whole = data.load("python-docs", "all")
+    assert whole.real
+    assert "assert" in whole.text
+    train, test = data.load("python-docs"), data.load("python-docs", "test")
+    assert train.text + test.text == whole.text
+    assert len(whole) > 100_000
+
+
+# Stand-ins
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_stand_in_is_always_there_and_says_so_once(name, capsys):
+    for split in registry.SETS[name].splits:
+        assert not data.load(name, split).real
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith(f"{name}: a stand-in is used (")
+    assert line.endswith("DLBOOK_OFFLINE forbids the network")
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"), [("fashion-mnist", (1, 28, 28)), ("cifar10", (3, 32, 32))]
+)
+def test_image_stand_ins_have_the_form_of_the_real_set(name, shape):
+    for split in ("train", "test"):
+        images = data.load(name, split)
+        assert tuple(images.x.shape[1:]) == shape
+        assert (images.x.dtype, images.y.dtype) == (torch.uint8, torch.int64)
+        assert (int(images.x.min()), int(images.x.max())) == (0, 255)
+        assert len(images.classes) == len(registry.SETS[name].classes) == 10
+        assert images.y.unique().tolist() == list(range(10))
+        assert images.inputs().mean().abs() < 0.05
+        assert (images.inputs().std() - 1).abs() < 0.05
+
+
+def test_name_stand_ins_look_like_names():
+    names = data.load("names", "all").items
+    assert len(names) == len(set(names)) > 3000
+    assert all(re.fullmatch("[a-z]{2,15}", name) for name in names)
+
+
+def test_pair_stand_ins_are_pairs():
+    pairs = data.load("eng-fra", "all").items
+    assert len(pairs) > 3000
+    assert all(len(pair) == 2 and all(pair) and "\t" not in "".join(pair) for pair in pairs)
+    assert ("Germany", "Allemagne") in pairs
+    assert any(french.startswith("lundi") for _, french in pairs)
+
+
+def test_text_stand_in_is_plain():
+    assert data.load("tiny-shakespeare", "all").text.isascii()
+
+
+# Formats
+
+
+def idx_bytes(array: np.ndarray) -> bytes:
+    axes = b"".join(int(length).to_bytes(4, "big") for length in array.shape)
+    return b"\x00\x00\x08" + bytes([array.ndim]) + axes + array.tobytes()
+
+
+def test_idx_files():
+    array = np.arange(60, dtype=np.uint8).reshape(3, 4, 5)
+    assert np.array_equal(formats.idx(idx_bytes(array)), array)
+    with pytest.raises(data.DataError, match="not an IDX file"):
+        formats.idx(b"<html>")
+    with pytest.raises(data.DataError, match=r"shape \[3, 4, 5\] holds 59 bytes"):
+        formats.idx(idx_bytes(array)[:-1])
+
+
+def test_the_unpickler_reads_arrays_and_refuses_everything_else(tmp_path):
+    import io
+
+    batch = {"data": np.arange(6, dtype=np.uint8).reshape(2, 3), "labels": [0, 1]}
+    content = pickle.dumps(batch, protocol=3).replace(b"numpy._core", b"numpy.core")
+    loaded = formats._ArraysOnly(io.BytesIO(content), encoding="latin1").load()
+    assert np.array_equal(loaded["data"], batch["data"])
+
+    class Evil:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "evil"),)
+
+    with pytest.raises(pickle.UnpicklingError, match="mkdir, which is refused"):
+        formats._ArraysOnly(io.BytesIO(pickle.dumps(Evil()))).load()
+    assert not (tmp_path / "evil").exists()
+
+
+def test_counts_and_balance_are_asserted():
+    source = registry.SETS["cifar10"]
+    x, y = np.zeros((10_000, 3, 32, 32), np.uint8), np.arange(10_000) % 10
+    assert len(formats._images(source, x, y, "test")) == 10_000
+    with pytest.raises(data.DataError, match="9999 images, 10000 labels, expected 10000"):
+        formats._images(source, x[1:], y, "test")
+    y[0] = 1
+    with pytest.raises(data.DataError, match=r"\[999, 1001, 1000.*\] per class, expected 1000"):
+        formats._images(source, x, y, "test")
+    with pytest.raises(data.DataError, match="2 items, expected 32033"):
+        formats._counted(registry.SETS["names"], ("a", "b"))
+
+
+def test_a_gzipped_file_is_as_good(tmp_path):
+    import hashlib
+
+    content = b"hello"
+    packed = gzip.compress(content)
+    inner = registry.File("a.gz", hashlib.sha256(packed).hexdigest(), len(packed))
+    file = registry.File("a", hashlib.sha256(content).hexdigest(), len(content), inner)
+    (tmp_path / "a.gz").write_bytes(packed)
+    assert fetch.read(tmp_path, file) == content
+    (tmp_path / "a").write_bytes(b"hell!")
+    with pytest.raises(fetch.DamagedFile, match="SHA-256"):
+        fetch.read(tmp_path, file)
+
+
+# Where things lie
+
+
+def test_the_cache_folder_is_the_usual_one_unless_set(monkeypatch, tmp_path):
+    monkeypatch.setenv("DLBOOK_CACHE", "~/somewhere")
+    assert fetch.cache_folder() == Path.home() / "somewhere"
+    monkeypatch.delenv("DLBOOK_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert "dlbook" in fetch.cache_folder().parts
+
+
+# Imports
+
+
+def test_importing_is_lazy():
+    code = (
+        "import sys; from dlbook_utils import data; data.fingerprint(); "
+        "print([m for m in ('torch', 'sklearn', 'torchvision', 'babel', 'requests', 'pooch') "
+        "if m in sys.modules])"
+    )
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}  # DLBOOK_CACHE is set: pooch not needed
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True
+    )
+    assert run.stdout.strip() == "[]"
+
+
+# The real sets
+
+
+@needs_real_data
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_the_given_folder_holds_the_real_sets(name, given, capsys):
+    found = data.load(name, "test")
+    assert found.real
+    assert capsys.readouterr().out == ""
+
+
+@needs_real_data
+@pytest.mark.parametrize("name", ["fashion-mnist", "cifar10"])
+def test_real_images_equal_torchvision_and_the_published_statistics(name, given):
+    from torchvision import datasets
+
+    make = {"fashion-mnist": datasets.FashionMNIST, "cifar10": datasets.CIFAR10}[name]
+    theirs = make(GIVEN, train=False, download=False)
+    ours = data.load(name, "test")
+    pixels = torch.as_tensor(theirs.data)
+    expected = pixels[:, None] if pixels.ndim == 3 else pixels.permute(0, 3, 1, 2)
+    assert torch.equal(ours.x, expected)
+    assert torch.equal(ours.y, torch.as_tensor(theirs.targets))
+    assert ours.classes == tuple(theirs.classes)
+    train = data.load(name, "train")
+    values = train.x.transpose(0, 1).flatten(1)
+    mean = torch.stack([channel.double().mean() / 255 for channel in values])
+    std = torch.stack([channel.double().std() / 255 for channel in values])
+    assert torch.allclose(mean, torch.tensor(train.mean).double(), atol=1e-4)
+    assert torch.allclose(std, torch.tensor(train.std).double(), atol=1e-4)
+
+
+@needs_real_data
+def test_real_lines(given):
+    names = data.load("names", "all").items
+    assert len(names) == 32_033
+    assert set("".join(names)) == set("abcdefghijklmnopqrstuvwxyz")
+    train, test = data.load("eng-fra"), data.load("eng-fra", "test")
+    assert len(train) + len(test) == 167_130
+    assert not {english for english, _ in train.items} & {english for english, _ in test.items}
+    assert abs(len(test) / 167_130 - 0.1) < 0.001
+    assert len(data.load("tiny-shakespeare", "all")) == 1_115_394
+
+
+@needs_real_data
+def test_the_fingerprint_tells_real_from_stand_in(given, monkeypatch):
+    real = data.fingerprint()
+    assert re.fullmatch("[0-9a-f]{12}", real)
+    monkeypatch.delenv("DLBOOK_DATA")
+    assert data.fingerprint() != real

@@ -1,0 +1,174 @@
+"""The built site as a reader's browser sees it: `make test-web`, after `make book`."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "book" / "_ext"))
+
+from dlbook_site.node import node  # noqa: E402  (the path comes first)
+
+SITE = Path(os.environ.get("DLBOOK_SITE", ROOT / "_build" / "html"))
+VIEWS = ("light", "dark", "phone")
+WORD = "claim"  # every book that has a claims page has this word
+pytestmark = pytest.mark.web
+
+
+@pytest.fixture(scope="session")
+def report():
+    """What visit.mjs saw; one run of the browser serves every test."""
+    if not (SITE / "search.html").exists():
+        message = f"no site in {SITE}: build it with `make book` first"
+        pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
+    command = [node(), "tests/site/visit.mjs", str(SITE), WORD]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900)
+    assert run.returncode == 0, run.stderr
+    return json.loads(run.stdout)
+
+
+def gather(report, key, views=VIEWS):
+    """Return {"view page": value} for what is there (non-empty, non-zero)."""
+    return {
+        f"{view} {page}": record[key]
+        for view in views
+        for page, record in report["views"][view].items()
+        if record[key]
+    }
+
+
+def chapters():
+    """Return the pages that were made from chapters with code."""
+    sources = sorted((SITE / "_sources").rglob("*.md"))
+    return [
+        source.relative_to(SITE / "_sources").with_suffix(".html").as_posix()
+        for source in sources
+        if "kernelspec:" in source.read_text("utf8")[:600]
+    ]
+
+
+def test_the_chapters_were_visited(report):
+    assert chapters(), f"no chapter in {SITE}"
+    assert set(chapters()) <= set(report["pages"])
+    assert any(page.endswith("index.html") for page in report["pages"])
+
+
+@pytest.mark.parametrize("key", ["external", "missing", "console", "errors", "fonts"])
+def test_nothing_is_asked_of_others_and_nothing_complains(report, key):
+    assert gather(report, key) == {}
+
+
+def test_accessible_in_light_in_dark_and_on_a_phone(report):
+    found = gather(report, "axe")
+    assert not found, json.dumps(found, indent=1)
+
+
+def test_nothing_is_wider_than_a_phone(report):
+    assert gather(report, "overflow") == {}, gather(report, "wide", ["phone"])
+    assert gather(report, "wide", ["phone"]) == {}
+
+
+@pytest.mark.parametrize("key", ["noAlt", "noSize", "broken"])
+def test_every_picture_is_there_with_words_and_a_size(report, key):
+    assert gather(report, key) == {}
+
+
+def test_mathematics_is_rendered_without_a_script(report):
+    assert gather(report, "katexErrors") == {}
+    formulas = gather(report, "formulas", ["light"])
+    assert all(f"light {page}" in formulas for page in chapters() if has_formulas(page))
+    scripts = gather(report, "scripts", ["light"]).values()
+    assert not any("katex" in script or "mathjax" in script for page in scripts for script in page)
+
+
+def has_formulas(page):
+    """Whether the source of a page has a formula outside code."""
+    source = (SITE / "_sources" / page).with_suffix(".md").read_text("utf8")
+    return any(line.startswith("$$") for line in source.splitlines())
+
+
+def test_pages_say_what_they_are(report):
+    for page, record in report["views"]["light"].items():
+        assert record["lang"] == "en", page
+        assert record["title"].strip(), page
+    for page in chapters():
+        assert len(report["views"]["light"][page]["description"]) > 40, page
+    titles = [record["title"] for record in report["views"]["light"].values()]
+    assert len(titles) == len(set(titles)), "two pages have the same title"
+
+
+def test_links_within_the_site_lead_somewhere(report):
+    assert report["brokenLinks"] == []
+
+
+def test_dark_is_dark(report):
+    for page in report["pages"]:
+        light, dark = (report["views"][view][page] for view in ("light", "dark"))
+        assert (light["theme"], dark["theme"]) == ("light", "dark"), page
+        assert light["background"] != dark["background"], page
+
+
+def test_search_finds(report):
+    assert report["acts"]["dialog"], "Ctrl K did not put the reader into the search field"
+    assert any("claims.html" in address for address in report["acts"]["found"])
+    quotes = report["acts"]["quotes"]
+    assert quotes, "no result quotes its page"
+    assert all("Colab" not in quote for quote in quotes), "the page's buttons are not its text"
+
+
+def test_nothing_complains_while_a_reader_acts(report):
+    assert report["acts"]["console"] == []
+
+
+def test_the_readers_theme_is_kept(report):
+    assert (report["acts"]["switched"], report["acts"]["remembered"]) == ("dark", "dark")
+
+
+def test_the_theme_switches_where_storage_is_blocked(report):
+    assert report["acts"]["withoutStorage"] == {"theme": "dark", "errors": []}
+
+
+def test_sliders_slide(report):
+    slider = report["acts"]["slider"]
+    assert slider, "no page of the book has a slider"
+    assert slider["before"] == [True] + [False] * (len(slider["before"]) - 1)
+    assert slider["after"] == slider["before"][::-1]
+    assert slider["says"].strip()
+
+
+def test_a_link_opens_a_folded_solution(report):
+    folded = report["acts"]["folded"]
+    assert folded, "no page of the book has a folded solution"
+    assert (folded["before"], folded["after"]) == (False, True)
+
+
+def test_the_menu_opens_and_closes_on_a_phone(report):
+    assert report["acts"]["menu"] == {"before": False, "open": True, "after": False}
+
+
+def test_a_slider_shows_its_first_frame_without_scripts(report):
+    assert all(
+        seen["frames"] == 1 and not seen["controls"] for seen in report["acts"]["withoutScript"]
+    )
+
+
+def test_buttons_lead_to_files_that_exist(report):
+    slug = "github.com/deep-learning-in-depth/deep-learning-in-depth"
+    for page in report["pages"]:
+        links = report["views"]["light"][page]["links"]
+        launch = [link for link in links if "colab." in link or "mybinder." in link]
+        assert len(launch) == (2 if page in chapters() else 0), page
+        for link in launch:
+            notebook = ROOT / "notebooks" / link.split("/notebooks/")[1]
+            assert notebook.exists() or DIFFERENT_BOOK, f"{page}: {link}"
+        for link in [link for link in links if f"{slug}/edit/main/" in link]:
+            assert (ROOT / link.split("/edit/main/")[1]).exists() or DIFFERENT_BOOK, link
+
+
+DIFFERENT_BOOK = "DLBOOK_SITE" in os.environ  # the site under test is not of this checkout

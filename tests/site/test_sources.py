@@ -1,0 +1,101 @@
+"""Rules of the house that a machine can see in the chapters' sources."""
+
+import ast
+import re
+from collections import Counter
+
+import pytest
+
+from dlbook_utils.page.sayings import SAYINGS
+from tools.execute import ROOT, chapters, read
+from tools.sabotage import apply, sabotages
+
+CHAPTERS = {path.relative_to(ROOT).as_posix(): read(path) for path in chapters()}
+
+
+def code(notebook):
+    return [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def calls(notebook, name):
+    """The calls of a function by its bare name in a chapter's code."""
+    nodes = [node for source in code(notebook) for node in ast.walk(ast.parse(source))]
+    found = [node for node in nodes if isinstance(node, ast.Call)]
+    return [node for node in found if getattr(node.func, "id", "") == name]
+
+
+def keyword(call, name):
+    return next((k.value for k in call.keywords if k.arg == name), None)
+
+
+@pytest.fixture(params=CHAPTERS, ids=lambda name: name.removeprefix("book/"))
+def chapter(request):
+    return CHAPTERS[request.param]
+
+
+def test_there_are_chapters():
+    assert len(CHAPTERS) >= 4
+
+
+def test_one_headline_with_a_sabotage_that_hits(chapter):
+    headlines = [call for call in calls(chapter, "claim") if keyword(call, "headline")]
+    assert len(headlines) == 1
+    (entry,) = sabotages(chapter)
+    assert set(entry) == {"replace", "by"}
+    assert code(apply(chapter, **entry)) != code(chapter)
+
+
+def test_a_page_makes_at_most_five_claims(chapter):
+    assert 1 <= len(calls(chapter, "claim")) <= 5
+
+
+def test_evidence_and_outcomes_are_computed(chapter):
+    for call in calls(chapter, "claim") + calls(chapter, "verdict"):
+        assert not isinstance(keyword(call, "evidence"), ast.Constant), ast.unparse(call)
+        assert not any(isinstance(a, ast.Constant) and a.value is True for a in call.args)
+
+
+def test_code_fits_a_phone_and_a_mind(chapter):
+    for source in code(chapter):
+        lines = source.split("\n")
+        assert len(lines) <= 30, f"{len(lines)} lines:\n{source}"
+        assert max(map(len, lines)) <= 79, max(lines, key=len)
+
+
+def test_random_numbers_come_from_seeds_that_can_be_shifted(chapter):
+    banned = r"manual_seed|np\.random\.seed|default_rng\(\d|random_state=\d"
+    hits = [hit for source in code(chapter) for hit in re.findall(banned, source)]
+    assert not hits, f"{hits}: use devices.generator and seed_everything"
+
+
+def test_every_glued_value_is_quoted(chapter):
+    first = [call.args[0] for call in calls(chapter, "glue")]
+    glued = {name.value for name in first if isinstance(name, ast.Constant)}
+    captions = [str(cell.metadata.get("mystnb", "")) for cell in chapter.cells]
+    prose = [cell.source for cell in chapter.cells if cell.cell_type == "markdown"]
+    quoted = set(re.findall(r"\{glue:text\}`([^`:]+)", "\n".join(prose + captions)))
+    assert glued <= quoted, f"computed, but never said: {glued - quoted}"
+
+
+def test_every_saying_is_judged_once_at_most():
+    judged = Counter(
+        call.args[0].value for book in CHAPTERS.values() for call in calls(book, "verdict")
+    )
+    assert set(judged) <= set(SAYINGS)
+    assert all(count == 1 for count in judged.values()), judged
+
+
+def test_every_reference_can_be_found():
+    text = (ROOT / "book" / "references.bib").read_text("utf8")
+    entries = re.findall(r"^@\w+\{(\w+),\n(.*?)^\}", text, re.M | re.S)
+    assert len(entries) == text.count("\n@") + text.startswith("@")
+    assert [key for key, count in Counter(key for key, _ in entries).items() if count > 1] == []
+    for key, body in entries:
+        assert re.search(r"^\s*(doi|eprint|url)\s*=", body, re.M | re.I), f"{key}: where is it?"
+
+
+def test_the_glossary_is_sorted_and_says_each_term_once():
+    text = (ROOT / "book" / "glossary.md").read_text("utf8")
+    terms = [term.lower() for term in re.findall(r"^(\S[^\n]*)\n  \S", text, re.M)]
+    assert terms == sorted(set(terms))
+    assert len(terms) > 20

@@ -1,0 +1,221 @@
+// Visits the built site as a reader's browser does, and prints what it saw as JSON:
+//     node tests/site/visit.mjs SITE [WORD]
+// Every page is opened in light, in dark and on a phone. WORD is what the search has to find.
+import fs from "node:fs";
+import path from "node:path";
+import { createRequire } from "node:module";
+import { launch, serve, VIEWS } from "./browser.mjs";
+
+const AXE = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
+const [site, word = "gradient"] = process.argv.slice(2);
+
+// All pages of the site; the folder's own index.html only sends the reader on to the first page.
+function pagesOf(folder) {
+  const files = fs.readdirSync(folder, { recursive: true }).map((file) => file.replaceAll("\\", "/"));
+  return files.filter((file) => file.endsWith(".html") && !file.startsWith("_")
+    && !/http-equiv="refresh"/i.test(fs.readFileSync(path.join(folder, file), "utf8"))).sort();
+}
+
+// What the page itself can tell: runs in the browser.
+function inspect() {
+  const seen = (element) => element.checkVisibility() && element.getBoundingClientRect().width > 1;
+  const images = [...document.images];
+  return {
+    lang: document.documentElement.lang,
+    theme: document.documentElement.dataset.theme,
+    title: document.title,
+    description: document.querySelector("meta[name=description]")?.content ?? "",
+    background: getComputedStyle(document.body).backgroundColor,
+    overflow: document.documentElement.scrollWidth - document.documentElement.clientWidth,
+    wide: [...document.querySelectorAll("body *")].filter((element) =>
+      seen(element) && element.getBoundingClientRect().right > innerWidth + 1
+      && !element.closest("pre, .math-scroll, .pst-scrollable-table-container, .output, .math, .skip-link"))
+      .slice(0, 3).map((element) => element.outerHTML.slice(0, 120)),
+    noAlt: images.filter((image) => !image.alt.trim()).map((image) => image.src),
+    noSize: images.filter((image) => !image.hidden && !image.getAttribute("width")).map((image) => image.src),
+    broken: images.filter((image) => !image.hidden && image.naturalWidth === 0).map((image) => image.src),
+    katexErrors: document.querySelectorAll(".katex-error").length,
+    formulas: document.querySelectorAll(".katex").length,
+    ids: [...document.querySelectorAll("[id]")].map((element) => element.id),
+    links: [...document.querySelectorAll("a[href]")].map((link) => link.href),
+    scripts: [...document.scripts].filter((script) => script.src).map((script) => script.src),
+    fonts: [...document.fonts].filter((font) => font.status === "error").map((font) => font.family),
+  };
+}
+
+async function showEverything(page) {
+  await page.evaluate(async () => {
+    for (const image of document.images) image.loading = "eager";
+    await Promise.all([...document.images].filter((image) => !image.hidden)
+      .map((image) => image.decode().catch(() => 0)));
+    await document.fonts.ready;
+    document.querySelectorAll("details").forEach((details) => { details.open = true; });
+    await new Promise((done) => { setTimeout(done, 60); }); // the resize observer's turn
+  });
+}
+
+async function axe(page) {
+  await page.addScriptTag({ path: AXE });
+  const { violations } = await page.evaluate(() => window.axe.run(document, { resultTypes: ["violations"] }));
+  return violations.map(({ id, nodes }) => ({
+    id, nodes: nodes.slice(0, 3).map(({ html, failureSummary }) => `${html.slice(0, 160)} ${failureSummary}`),
+  }));
+}
+
+// Open a page, and note every request beyond the site, every message and every error.
+async function visit(context, address, name) {
+  const page = await context.newPage();
+  const record = { external: [], missing: [], console: [], errors: [] };
+  page.on("request", (request) => {
+    if (!/^(data|blob):/.test(request.url()) && !request.url().startsWith(address)) record.external.push(request.url());
+  });
+  page.on("response", (answer) => answer.status() >= 400 && record.missing.push(answer.url()));
+  page.on("console", (message) => record.console.push(message.text()));
+  page.on("pageerror", (error) => record.errors.push(String(error)));
+  await page.goto(`${address}/${name}`, { waitUntil: "load" });
+  await showEverything(page);
+  Object.assign(record, await page.evaluate(inspect));
+  record.axe = await axe(page);
+  await page.close();
+  return record;
+}
+
+// Links within the site that lead to no file, or to no place in it.
+function brokenLinks(records, address, folder) {
+  const broken = [];
+  for (const [name, { links }] of Object.entries(records)) {
+    for (const link of new Set(links.filter((target) => target.startsWith(address)))) {
+      const { pathname, hash } = new URL(link);
+      const target = decodeURIComponent(pathname).slice(1) || "index.html";
+      const id = decodeURIComponent(hash.slice(1));
+      if (!fs.existsSync(path.join(folder, target))) broken.push(`${name} -> ${target}`);
+      else if (id && records[target] && !records[target].ids.includes(id)) broken.push(`${name} -> ${target}#${id}`);
+    }
+  }
+  return broken;
+}
+
+// What a reader does: search, switch the theme, open the contents, move a slider, unfold.
+async function act(browser, address, records) {
+  const pages = Object.keys(records);
+  const first = pages.find((name) => name.endsWith("index.html")) ?? pages[0];
+  const context = await browser.newContext(VIEWS.light);
+  const page = await context.newPage();
+  const acts = { console: [] };
+  page.on("console", (message) => acts.console.push(message.text()));
+  page.on("pageerror", (error) => acts.console.push(String(error)));
+  await page.goto(`${address}/${first}`);
+  await page.keyboard.press("Control+k");
+  acts.dialog = await page.locator(".search-dialog input").evaluate((input) => input === document.activeElement);
+  await page.keyboard.type(word);
+  await page.keyboard.press("Enter");
+  await page.waitForSelector("#search-results li", { timeout: 10000 }).catch(() => 0);
+  acts.found = await page.locator("#search-results li a").evaluateAll((links) => links.map((link) => link.href));
+  await page.waitForTimeout(500); // the quotations come after the links
+  acts.quotes = await page.locator("#search-results .context").allTextContents();
+  await page.goto(`${address}/${first}`);
+  await page.click(".theme-button");
+  acts.switched = await page.evaluate(() => document.documentElement.dataset.theme);
+  await page.reload();
+  acts.remembered = await page.evaluate(() => document.documentElement.dataset.theme);
+  acts.slider = await slide(page, address, pages);
+  acts.folded = await unfold(page, address, pages);
+  await context.close();
+  acts.menu = await menu(browser, `${address}/${first}`);
+  acts.withoutStorage = await withoutStorage(browser, `${address}/${first}`);
+  acts.withoutScript = await withoutScript(browser, address, pages);
+  return acts;
+}
+
+// Move the first slider of the site to its end by keyboard; null where no page has one.
+async function slide(page, address, pages) {
+  for (const name of pages) {
+    await page.goto(`${address}/${name}`);
+    const figure = page.locator(".frames").first();
+    if (!await figure.count()) continue;
+    const shown = () => figure.locator("img").evaluateAll((images) => images.map((image) => !image.hidden));
+    const before = await shown();
+    await figure.locator("input").focus();
+    await page.keyboard.press("End");
+    return { page: name, before, after: await shown(), says: await figure.locator("output").textContent() };
+  }
+  return null;
+}
+
+// Follow a link into the first folded solution: it has to open.
+async function unfold(page, address, pages) {
+  for (const name of pages) {
+    await page.goto(`${address}/${name}`);
+    const details = page.locator("article details[id]").first();
+    if (!await details.count()) continue;
+    const open = () => details.evaluate((element) => element.open);
+    const before = await open();
+    await page.evaluate((hash) => { location.hash = hash; }, await details.getAttribute("id"));
+    await page.waitForTimeout(100);
+    return { page: name, before, after: await open() };
+  }
+  return null;
+}
+
+async function menu(browser, address) {
+  const context = await browser.newContext(VIEWS.phone);
+  const page = await context.newPage();
+  await page.goto(address);
+  const seen = () => page.locator("#contents").isVisible();
+  const before = await seen();
+  await page.click(".menu-button");
+  const open = await seen();
+  await page.keyboard.press("Escape");
+  const result = { before, open, after: await seen() };
+  await context.close();
+  return result;
+}
+
+// Where storage is blocked, asking for it is an error: the theme still switches.
+async function withoutStorage(browser, address) {
+  const context = await browser.newContext(VIEWS.light);
+  await context.addInitScript(() => Object.defineProperty(window, "localStorage", {
+    get() { throw new DOMException("blocked", "SecurityError"); },
+  }));
+  const page = await context.newPage();
+  const errors = [];
+  page.on("pageerror", (error) => errors.push(String(error)));
+  await page.goto(address);
+  await page.click(".theme-button");
+  const theme = await page.evaluate(() => document.documentElement.dataset.theme);
+  await context.close();
+  return { theme, errors };
+}
+
+// With scripts off, text, formulas and the first frame of a slider still show.
+async function withoutScript(browser, address, pages) {
+  const context = await browser.newContext({ ...VIEWS.light, javaScriptEnabled: false });
+  const page = await context.newPage();
+  const seen = [];
+  for (const name of pages) {
+    await page.goto(`${address}/${name}`);
+    for (const figure of await page.locator(".frames").all()) {
+      seen.push({ page: name, frames: await figure.locator("img:visible").count(),
+        controls: await figure.locator("input:visible").count() });
+    }
+  }
+  await context.close();
+  return seen;
+}
+
+const server = await serve(site);
+const browser = await launch();
+const pages = pagesOf(site);
+const report = { pages, views: {} };
+for (const [view, options] of Object.entries(VIEWS)) {
+  const context = await browser.newContext(options);
+  report.views[view] = {};
+  for (const name of pages) report.views[view][name] = await visit(context, server.address, name);
+  await context.close();
+}
+report.brokenLinks = brokenLinks(report.views.light, server.address, site);
+report.acts = await act(browser, server.address, report.views.light);
+await browser.close();
+server.close();
+for (const records of Object.values(report.views)) for (const record of Object.values(records)) delete record.ids;
+process.stdout.write(JSON.stringify(report));

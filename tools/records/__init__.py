@@ -1,0 +1,1 @@
+"""Makers of records: ``tools/records/NAME.py`` makes ``records/NAME.jsonl``."""
