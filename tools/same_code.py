@@ -1,7 +1,8 @@
 """One idea, one code: the chapters and the package say the same, and nothing is used unbuilt.
 
-A function that a chapter builds and that stands in a "built" module of the package has the same
-code in both; docstrings, comments and annotations apart. `problems(root)` lists what breaks this.
+What the page book/PART/CHAPTER.md builds for others stands in dlbook_utils/PART/CHAPTER.py with the
+same code; docstrings, comments and annotations apart. Every other module is plumbing, which any
+page may import. `problems(root)` lists what breaks this.
 """
 
 from __future__ import annotations
@@ -22,11 +23,7 @@ import jupytext
 from tools import toc
 
 PACKAGE = "dlbook_utils"
-# importable anywhere, for readers who do not look inside
-PLUMBING = {
-    *("claims", "sayings", "plotting", "interactive", "notebook", "devices"),
-    *("records", "data", "augment", "guards", "study"),
-}
+PAGE = f"{PACKAGE}.page"  # the room whose names pages import from the room itself
 GATE = re.compile(r"^[`:]{3,}\s*\{solution-(start|end)\}", re.M)
 MAGIC = re.compile(r"^\s*[%!].*$", re.M)
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
@@ -86,11 +83,12 @@ class Library:
         self.chapters = [_chapter(page) for page in toc.chapters(root)]
         self.modules = dict(_modules(root))
         self.order = {chapter.name: at for at, chapter in enumerate(self.chapters)}
+        self.parts = {chapter.name.split("/")[-2] for chapter in self.chapters}
 
     def is_built(self, module: str) -> bool:
-        """Return whether the chapters build a module, as opposed to plumbing."""
-        top = module.split(".")[0]
-        return module in self.modules and top not in PLUMBING and not top.startswith("_")
+        """Return whether a chapter builds a module: it lies in a part of the book."""
+        part, _, rest = module.partition(".")
+        return module in self.modules and part in self.parts and bool(rest)
 
     @cached_property
     def built(self) -> dict[str, tuple[str, Definition]]:
@@ -111,24 +109,6 @@ class Library:
                 return chapter.name
         return None
 
-    @cached_property
-    def exported(self) -> dict[str, str]:
-        """The built module of each name that the package itself offers."""
-        init = self.modules.get("__init__", Source("__init__", ""))
-        meanings = {name: next(iter(found)) for name, found in init.bindings.items()}
-        paths = {name: path.split(".") for name, path in meanings.items()}
-        return {
-            name: path[1]
-            for name, path in paths.items()
-            if path[0] == PACKAGE and len(path) == 3 and self.is_built(path[1])
-        }
-
-    @cached_property
-    def names(self) -> set[str]:
-        """Everything that can be imported from the package itself."""
-        init = self.modules.get("__init__", Source("__init__", ""))
-        return {*self.modules, *init.bindings, *init.definitions, "*"}
-
     def meanings(self, source: Source, name: str) -> set[str]:
         """Return what a name stands for in a source; what chapters build is the same in all."""
         if name in source.definitions:
@@ -136,10 +116,15 @@ class Library:
         return {self.canonical(meaning) for meaning in source.bindings.get(name, ())}
 
     def canonical(self, meaning: str) -> str:
-        """Return "the book's fit" for an import of fit from a built module."""
+        """Return "the book's fit" for an import of fit from a built module.
+
+        What a module of the page's room holds is the same as what the room itself offers.
+        """
         head, _, name = meaning.rpartition(".")
         module = head.removeprefix(f"{PACKAGE}.")
-        return f"the book's {name}" if head != module and self.is_built(module) else meaning
+        if head != module and self.is_built(module):
+            return f"the book's {name}"
+        return f"{PAGE}.{name}" if head.startswith(f"{PAGE}.") else meaning
 
 
 def same_code(library: Library) -> Iterator[str]:
@@ -190,10 +175,9 @@ def built_before_used(library: Library) -> Iterator[str]:
 def known_modules(library: Library) -> Iterator[str]:
     """Yield imports of modules that the package does not have."""
     for chapter in library.chapters:
-        for module in sorted(set(_imported_modules(chapter))):
-            parts = module.split(".")
-            if parts[0] not in library.modules and parts[0] not in library.names:
-                yield f"{chapter.name}: {PACKAGE}.{module} does not exist"
+        for module in sorted(set(_imported_modules(chapter)) - {PACKAGE}):
+            if module.removeprefix(f"{PACKAGE}.") not in library.modules:
+                yield f"{chapter.name}: {module} does not exist"
 
 
 def same_context(library: Library) -> Iterator[str]:
@@ -216,19 +200,21 @@ def same_context(library: Library) -> Iterator[str]:
 
 
 def every_idea_has_a_home(library: Library) -> Iterator[str]:
-    """Yield public functions and classes of built modules that no chapter builds."""
-    for name, (module, _) in library.built.items():
-        if not name.startswith("_") and library.home(name) is None:
-            yield f"{PACKAGE}.{module}: no chapter builds {name}"
-
-
-def one_module(library: Library) -> Iterator[str]:
-    """Yield names that two built modules define."""
-    for module, source in library.modules.items():
-        for name in source.definitions:
-            if library.is_built(module) and library.built[name][0] != module:
-                other = library.built[name][0]
-                yield f"{PACKAGE}.{module}: {name} also stands in {PACKAGE}.{other}"
+    """Yield public functions and classes of a built module that the page of its path has not."""
+    shared = [
+        (module, name)
+        for module, source in library.modules.items()
+        if library.is_built(module)
+        for name in source.definitions
+    ]
+    for module, name in shared:
+        page, home = page_of(module), library.home(name)
+        if page not in library.order:
+            yield f"{PACKAGE}.{module}: {name} has no page, which would be {page}.md"
+        elif not name.startswith("_") and home is None:
+            yield f"{PACKAGE}.{module}: {page} does not build {name}"
+        elif not name.startswith("_") and home != page:
+            yield f"{PACKAGE}.{module}: {name} is built in {home}, not in {page}"
 
 
 CHECKS: tuple[Callable[[Library], Iterator[str]], ...] = (
@@ -238,8 +224,12 @@ CHECKS: tuple[Callable[[Library], Iterator[str]], ...] = (
     known_modules,
     same_context,
     every_idea_has_a_home,
-    one_module,
 )
+
+
+def page_of(module: str) -> str:
+    """Return the page of a built module: book/foundations/gradient-flow."""
+    return "book/" + module.replace(".", "/").replace("_", "-")
 
 
 def problems(root: Path) -> list[str]:
@@ -333,7 +323,7 @@ def _chapter(page: toc.Page) -> Source:
 
 
 def _modules(root: Path) -> Iterator[tuple[str, Source]]:
-    """Yield the modules of the package by name, such as "training" or "data.loading"."""
+    """Yield the modules of the package by name, such as "vision.cnn", a folder by its own."""
     folder = root / PACKAGE
     for path in sorted(folder.rglob("*.py")):
         parts = path.relative_to(folder).with_suffix("").parts
@@ -369,7 +359,7 @@ def _bound(node: ast.AST) -> Iterator[tuple[str, str]]:
 
 
 def _imported_modules(source: Source) -> Iterator[str]:
-    """Yield what a source imports right under the package: modules, or names of its __init__."""
+    """Yield the paths of what a source imports of the package, where that must be a module."""
     for node in source.everything:
         if isinstance(node, ast.Import):
             paths = [alias.name for alias in node.names]
@@ -377,9 +367,7 @@ def _imported_modules(source: Source) -> Iterator[str]:
             paths = [f"{PACKAGE}.{alias.name}" for alias in node.names]
         else:
             paths = [getattr(node, "module", None) or ""]
-        for path in paths:
-            if path.startswith(f"{PACKAGE}."):
-                yield path.removeprefix(f"{PACKAGE}.")
+        yield from (path for path in paths if path.split(".")[0] == PACKAGE)
 
 
 def _used(source: Source, library: Library) -> Iterator[tuple[str, str]]:
@@ -396,8 +384,6 @@ def _used(source: Source, library: Library) -> Iterator[tuple[str, str]]:
             module, _, name = path.removeprefix(f"{PACKAGE}.").rpartition(".")
             if path.startswith(f"{PACKAGE}.") and library.is_built(module):
                 yield module, name
-            elif path.startswith(f"{PACKAGE}.") and name in library.exported:
-                yield library.exported[name], name
 
 
 def _aliases(source: Source) -> dict[str, str]:
@@ -408,7 +394,7 @@ def _aliases(source: Source) -> dict[str, str]:
 
 
 def _dotted(node: ast.Attribute, aliases: dict[str, str]) -> str:
-    """Return the path of an attribute: t.fit as dlbook_utils.training.fit; "" if it has none."""
+    """Return the path of an attribute: mlp.MLP as dlbook_utils.foundations.mlp.MLP, or ""."""
     parts = []
     while isinstance(node, ast.Attribute):
         parts.append(node.attr)
