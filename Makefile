@@ -18,9 +18,11 @@ test: .venv/.ready lint  ## lint, test package and book, run every notebook as C
 	$(ONE) $(BIN)/pytest tests -m "not web and not slow" -n 2 --dist loadfile -q
 	$(RUN) tools.as_colab
 
-lint: .venv/.ready  ## ruff, and notebooks that match their sources
+lint: .venv/.ready  ## ruff, mypy, the order of imports, and notebooks that match their sources
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(RUN) tools.layers
+	$(BIN)/mypy
 	$(RUN) tools.notebooks --check
 
 notebooks: .venv/.ready  ## rewrite notebooks/ from book/ (runs what has not run)

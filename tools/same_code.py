@@ -80,10 +80,12 @@ class Library:
     """The chapters in reading order and the modules of the package."""
 
     def __init__(self, root: Path):
-        self.chapters = [_chapter(page) for page in toc.chapters(root)]
+        pages = toc.chapters(root)
+        self.chapters = [_chapter(page) for page in pages]
+        self.page_of = {toc.module(page): page.name for page in pages}
         self.modules = dict(_modules(root))
         self.order = {chapter.name: at for at, chapter in enumerate(self.chapters)}
-        self.parts = {chapter.name.split("/")[-2] for chapter in self.chapters}
+        self.parts = {module.split(".")[0] for module in self.page_of}
 
     def is_built(self, module: str) -> bool:
         """Return whether a chapter builds a module: it lies in a part of the book."""
@@ -208,9 +210,9 @@ def every_idea_has_a_home(library: Library) -> Iterator[str]:
         for name in source.definitions
     ]
     for module, name in shared:
-        page, home = page_of(module), library.home(name)
-        if page not in library.order:
-            yield f"{PACKAGE}.{module}: {name} has no page, which would be {page}.md"
+        page, home = library.page_of.get(module), library.home(name)
+        if page is None:
+            yield f"{PACKAGE}.{module}: {name} belongs to no page; none has this path"
         elif not name.startswith("_") and home is None:
             yield f"{PACKAGE}.{module}: {page} does not build {name}"
         elif not name.startswith("_") and home != page:
@@ -225,11 +227,6 @@ CHECKS: tuple[Callable[[Library], Iterator[str]], ...] = (
     same_context,
     every_idea_has_a_home,
 )
-
-
-def page_of(module: str) -> str:
-    """Return the page of a built module: book/foundations/gradient-flow."""
-    return "book/" + module.replace(".", "/").replace("_", "-")
 
 
 def problems(root: Path) -> list[str]:

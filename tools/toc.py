@@ -63,6 +63,11 @@ def chapters(root: Path) -> list[Page]:
     return [page for page in pages(root) if page.runs]
 
 
+def module(page: Page) -> str:
+    """Return the module of the package that a chapter would build: foundations.gradient_flow."""
+    return page.name.removeprefix("book/").replace("/", ".").replace("-", "_")
+
+
 def _walk(entry: dict[str, Any]) -> Iterator[str]:
     """Yield the page of an entry and those below it; entries that are links have none."""
     if "file" in entry:

@@ -229,7 +229,7 @@ VIOLATIONS = {
     ),
     "an orphan module": (
         {"part__two_more": "class Score:\n    pass\n"},
-        "dlbook_utils.part.two_more: Score has no page, which would be book/part/two-more.md",
+        "dlbook_utils.part.two_more: Score belongs to no page; none has this path",
     ),
     "a function in another chapter's module": (
         {
