@@ -21,6 +21,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tools import toc
 
@@ -152,10 +153,13 @@ def execute(paths: list[Path], workers: int = 2) -> list[Page]:
     """Execute those chapters that are not in the cache, and say how each went."""
     fetch_data(paths)
     cache = open_cache()
-    pages, todo = [], []
+    pages: list[Page] = []
+    todo: list[Path] = []
     for path in paths:
-        known = _known(cache, path)
-        (pages if known else todo).append(known or path)
+        if known := _known(cache, path):
+            pages.append(known)
+        else:
+            todo.append(path)
     if todo:
         spawn = multiprocessing.get_context("spawn")
         with spawn.Pool(min(workers, len(todo)), maxtasksperchild=1) as pool:
@@ -209,7 +213,7 @@ def run_cells(notebook, folder: Path, timeout: float, env: dict[str, str] | None
     from nbclient import NotebookClient
 
     where, quiet = {"metadata": {"path": str(folder)}}, ["--log-level=ERROR"]
-    options = {"timeout": timeout, "record_timing": False, "extra_arguments": quiet}
+    options: dict[str, Any] = {"timeout": timeout, "record_timing": False, "extra_arguments": quiet}
     NotebookClient(notebook, resources=where, **options).execute(env=env or dict(os.environ))
 
 

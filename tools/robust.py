@@ -44,10 +44,10 @@ def outcomes(path: Path) -> list[tuple[dict, dict[str, str]]]:
     """Return every claim under every setting; two kernels at a time where each has one thread."""
     pairs = []
     for threads, group in itertools.groupby(settings(), lambda s: s.get("OMP_NUM_THREADS")):
-        group = list(group)
+        same = list(group)
         with ThreadPoolExecutor(2 if threads == "1" else 1) as pool:
-            runs = list(pool.map(lambda setting: run(path, setting), group))
-        pairs += [(item, setting) for found, setting in zip(runs, group) for item in found]
+            runs = list(pool.map(lambda setting: run(path, setting), same))
+        pairs += [(item, setting) for found, setting in zip(runs, same) for item in found]
     return pairs
 
 

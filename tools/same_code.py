@@ -308,7 +308,9 @@ def _parse(text: str, name: str) -> ast.Module:
 
 def _chapter(page: toc.Page) -> Source:
     """Return the code of a chapter, that of its solutions apart, without magics."""
-    code, solutions, is_solution = [], [], False
+    code: list[str] = []
+    solutions: list[str] = []
+    is_solution = False
     for cell in jupytext.reads(page.text, fmt="md:myst").cells:
         if cell.cell_type == "markdown":
             for gate in GATE.findall(cell.source):
@@ -392,10 +394,11 @@ def _aliases(source: Source) -> dict[str, str]:
 
 def _dotted(node: ast.Attribute, aliases: dict[str, str]) -> str:
     """Return the path of an attribute: mlp.MLP as dlbook_utils.foundations.mlp.MLP, or ""."""
-    parts = []
-    while isinstance(node, ast.Attribute):
-        parts.append(node.attr)
-        node = node.value
-    if not isinstance(node, ast.Name) or node.id not in aliases:
+    parts: list[str] = []
+    owner: ast.expr = node
+    while isinstance(owner, ast.Attribute):
+        parts.append(owner.attr)
+        owner = owner.value
+    if not isinstance(owner, ast.Name) or owner.id not in aliases:
         return ""
-    return ".".join([aliases[node.id], *reversed(parts)])
+    return ".".join([aliases[owner.id], *reversed(parts)])

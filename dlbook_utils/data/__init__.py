@@ -15,6 +15,7 @@ place, one line says so, and `.real` is False. `python -m dlbook_utils.data NAME
 from __future__ import annotations
 
 import hashlib
+from typing import overload
 
 from . import fetch, registry
 from .registry import DataError
@@ -52,6 +53,36 @@ def about(name: str) -> str:
     """
     source = registry.find(name)
     return f"{source.name}: {source.about}. Licence: {source.licence}. Source: {source.cite}."
+
+
+@overload
+def load(
+    name: registry.ImageSet, split: str = ..., *, seed: int = ..., n: int | None = ...
+) -> Images: ...
+
+
+@overload
+def load(
+    name: registry.PointSet, split: str = ..., *, seed: int = ..., n: int | None = ...
+) -> Points: ...
+
+
+@overload
+def load(
+    name: registry.TextSet, split: str = ..., *, seed: int = ..., n: int | None = ...
+) -> Text: ...
+
+
+@overload
+def load(
+    name: registry.LineSet, split: str = ..., *, seed: int = ..., n: int | None = ...
+) -> Lines: ...
+
+
+@overload
+def load(
+    name: str, split: str = ..., *, seed: int = ..., n: int | None = ...
+) -> Images | Points | Text | Lines: ...
 
 
 def load(
@@ -142,8 +173,7 @@ def _stand_in(source: registry.Source, split: str, problem: str):
     from . import standins
 
     if source.stand_in == "colour":
-        shapes = registry.find("shapes")
-        made = _generated(shapes, split, 0, None)
+        made = load("shapes", split)
         stand_in = Images(made.x, made.y, made.classes, source.name, False, made.mean, made.std)
     else:
         stand_in = getattr(standins, source.stand_in)(source, split)

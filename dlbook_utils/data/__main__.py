@@ -28,7 +28,8 @@ def prefetch(source: registry.Source) -> tuple[bool, str]:
             fetch.download(source, root, patient=True, progress=True)
     except registry.DataError as error:
         return False, f"{source.name}: not there, a stand-in will be used: {error}"
-    size = sum((root / fetch.present(root, file).path).stat().st_size for file in source.files)
+    variants = [fetch.present(root, file) or file for file in source.files]
+    size = sum((root / variant.path).stat().st_size for variant in variants)
     return True, f"{source.name}: real, {size / 1e6:,.1f} MB in {root}"
 
 

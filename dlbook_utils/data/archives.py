@@ -45,7 +45,9 @@ def _from_tar(fetched: Path, wanted: dict[str, File], folder: Path) -> dict[str,
             name = Path(member.name).name
             if name in wanted and member.isfile():
                 found[name] = folder / name
-                with archive.extractfile(member) as source, found[name].open("wb") as target:
+                source = archive.extractfile(member)
+                assert source is not None  # a regular file has content
+                with source, found[name].open("wb") as target:
                     shutil.copyfileobj(source, target)
     return found
 

@@ -160,4 +160,5 @@ def apply_cutout(x: Tensor, centres: Tensor, size: int, value: float = 0) -> Ten
 
 def cutout(x: Tensor, size: int = 8, value: float = 0, *, generator: Generator) -> Tensor:
     """Blank a square at a random place of each image; part of it may lie outside."""
-    return apply_cutout(x, draw_centres(len(x), *x.shape[2:], generator), size, value)
+    n, _, h, w = x.shape
+    return apply_cutout(x, draw_centres(n, h, w, generator), size, value)

@@ -79,8 +79,8 @@ def read(root: Path, file: File) -> bytes:
     """The content of `file` below `root`, checked against its SHA-256; DamagedFile if it is not
     the published one.
     """
-    variant = present(root, file)
-    path = root / (variant or file).path
+    variant = present(root, file) or file
+    path = root / variant.path
     try:
         content = path.read_bytes()
     except OSError as error:

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import io
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Sized
+from typing import TypeVar
 
 from .registry import DataError, File, Source
 from .sets import Images, Lines, Text
 
 Get = Callable[[File], bytes]
+T = TypeVar("T", bound=Sized)
 
 
 def _images(source: Source, x, y, split: str) -> Images:
@@ -105,7 +107,7 @@ def _decoded(source: Source, get: Get) -> str:
     return get(source.files[0]).decode("utf-8")
 
 
-def _counted(source: Source, items: tuple) -> tuple:
+def _counted(source: Source, items: T) -> T:
     if len(items) != source.sizes["all"]:
         raise DataError(f"{source.name}: {len(items)} items, expected {source.sizes['all']}")
     return items

@@ -17,10 +17,18 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass
+from typing import Literal
 
 
 class DataError(RuntimeError):
     """Data that cannot be had or used; the message says which, why and what to do."""
+
+
+# which kind of object `load` returns for a name, for those who check types
+ImageSet = Literal["digits", "shapes", "fashion-mnist", "cifar10"]
+PointSet = Literal["moons", "spirals", "xor", "blobs"]
+TextSet = Literal["tiny-shakespeare", "python-docs"]
+LineSet = Literal["names", "eng-fra"]
 
 
 @dataclass(frozen=True)

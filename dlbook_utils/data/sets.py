@@ -197,11 +197,11 @@ def stratified_order(keys: Sequence, seed: int) -> list[int]:
     """
     import numpy as np
 
-    keys = np.asarray(keys)
+    labels = np.asarray(keys)
     draw = np.random.RandomState(seed)
-    place = np.empty(len(keys))
-    for key in np.unique(keys):
-        members = draw.permutation(np.flatnonzero(keys == key))
+    place = np.empty(len(labels))
+    for label in np.unique(labels):
+        members = draw.permutation(np.flatnonzero(labels == label))
         place[members] = (np.arange(len(members)) + draw.rand()) / len(members)
     return np.argsort(place, kind="stable").tolist()
 

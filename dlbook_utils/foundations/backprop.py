@@ -143,6 +143,10 @@ def take_node(a: Node, index: Any) -> Node:
 class Operators:
     """Operators that are made of other operators, and need no way back of their own."""
 
+    __add__: Callable[..., Node]
+    __mul__: Callable[..., Node]
+    __pow__: Callable[..., Node]
+
     def __neg__(self) -> Node:
         return self * -1
 
@@ -178,7 +182,7 @@ class Node(Operators):
         self.data = np.asanyarray(data, dtype=np.float64)
         self.edges = [edge for edge in edges if edge[0].needs_grad]
         self.needs_grad = bool(self.edges) if edges else needs_grad
-        self.grad = 0.0
+        self.grad: np.ndarray | float = 0.0
 
     def backward(self) -> None:
         """Add the derivative of this number with respect to every leaf to the leaf's `grad`.

@@ -37,7 +37,7 @@ class Descent:
         if not self.parameters:
             raise ValueError("expected at least one parameter, got none")
         self.rule, self.lr, self.t = rule, lr, 0
-        self.states = [defaultdict(float) for _ in self.parameters]
+        self.states: list[State] = [defaultdict(float) for _ in self.parameters]
 
     def zero_grad(self) -> None:
         """Forget the gradients."""

@@ -102,7 +102,7 @@ def go_back(
     """
     times = torch.linspace(len(abar) - 1, 0, steps + 1).round().long()
     for t, s in zip(times[:-1], times[1:]):
-        z = 0.0
+        z: Tensor | float = 0.0
         if eta > 0:
             z = torch.randn(x.shape, generator=draw).to(x)
         a, b = column(abar[t], x), column(abar[s], x)
@@ -226,7 +226,7 @@ def fit_diffusion(
         eps = torch.randn(x0.shape, generator=g).to(x0)
         hidden = torch.rand(size, generator=g) < drop
         if told is not None:
-            told = told.masked_fill(hidden.to(y.device), net.classes)
+            told = told.masked_fill(hidden.to(y.device), net.classes)  # type: ignore
         a = column(abar[t], x0)
         out = net(add_noise(x0, eps, a), t, told)
         loss = F.mse_loss(out, target_of(kind, x0, eps, a))
@@ -281,4 +281,4 @@ def precision_coverage(fake: Tensor, real: Tensor, k: int = 5) -> tuple[float, f
     radius = torch.cdist(real, real).kthvalue(k + 1, dim=1).values  # itself is the first
     inside = torch.cdist(fake, real) <= radius  # (m, n)
     met = inside.any(1), inside.any(0)
-    return tuple(share.double().mean().item() for share in met)
+    return tuple(share.double().mean().item() for share in met)  # type: ignore[return-value]

@@ -7,6 +7,8 @@ discriminator returns are scores: log-odds that an example is real.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -61,6 +63,8 @@ class SpectralNorm(nn.Module):
     Source: T. Miyato et al. (2018), arXiv:1802.05957.
     """
 
+    v: Tensor
+
     def __init__(self, weight: Tensor, steps: int = 15):
         super().__init__()
         W = weight.detach().flatten(1)
@@ -108,7 +112,7 @@ class DigitGenerator(nn.Module):
         """Return n new images (n, 1, 8, 8); the network is left in evaluation mode."""
         self.eval()
         z = torch.randn(n, self.noise, generator=draw)
-        return self(z.to(self.layers[0].weight.device))
+        return self(z.to(self.layers[0].weight.device))  # type: ignore[arg-type]
 
 
 class DigitDiscriminator(nn.Module):
@@ -134,7 +138,7 @@ class DigitDiscriminator(nn.Module):
 
 
 def fit_gan(
-    G: nn.Module,
+    G: Any,
     D: nn.Module,
     images: Tensor,
     *,

@@ -130,7 +130,10 @@ def train_vae(
     the epoch's batches. Raises TrainingFailed as soon as the loss is not finite.
     """
     nets = [p for p in model.parameters() if p is not model.log_v]
-    adam = torch.optim.Adam([{"params": nets}, {"params": [model.log_v], "lr": 10 * lr}], lr)
+    adam = torch.optim.Adam(
+        [{"params": nets}, {"params": [model.log_v], "lr": 10 * lr}],  # type: ignore[arg-type]
+        lr,
+    )
     fall = torch.optim.lr_scheduler.LambdaLR(adam, lambda epoch: cosine(epoch, epochs))
     draw, history = generator(seed), []
     for epoch in progress(range(epochs), "epochs"):

@@ -80,7 +80,7 @@ def claim(
     _demand_evidence(statement, evidence)
     if headline != bool(breaks_if):
         raise ValueError("a headline claim says what breaks it (breaks_if=...), and only it does")
-    supported = _one_bool(holds)
+    supported: bool | None = _one_bool(holds)
     if not all(dataset.real for dataset in _several(needs)):
         supported, evidence = None, "needs the real data, which are not at hand here"
     _show(
@@ -118,7 +118,7 @@ def verdict(
     if (outcome == "depends") != bool(on):
         raise ValueError("say what it depends on (on=...) when, and only when, it depends")
     _demand_evidence(SAYINGS[saying], evidence)
-    supported = _one_bool(holds)
+    supported: bool | None = _one_bool(holds)
     if not all(dataset.real for dataset in _several(needs)):
         supported, evidence = None, "needs the real data, which are not at hand here"
     shown = "not tested" if supported is None else outcome if supported else "fails"

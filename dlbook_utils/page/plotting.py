@@ -51,7 +51,7 @@ SEQUENTIAL, DIVERGING = "cividis", "RdBu_r"
 
 def use_style() -> None:
     """Give all figures from here on the book's look; call it once, in the settings cell."""
-    plt.rcParams.update(_rc())
+    plt.rcParams.update(_rc())  # type: ignore[arg-type]  # keys are checked by Matplotlib
     try:
         from IPython import get_ipython
     except ImportError:
@@ -73,7 +73,11 @@ def to_svg(fig: Figure) -> str:
     import io
 
     buffer = io.StringIO()
-    options = {"bbox_inches": "tight", "pad_inches": 0.04, "metadata": {"Date": None}}
+    options: dict[str, Any] = {
+        "bbox_inches": "tight",
+        "pad_inches": 0.04,
+        "metadata": {"Date": None},
+    }
     fig.savefig(buffer, format="svg", **options)
     return adapt(buffer.getvalue()) if building() else buffer.getvalue()
 
@@ -190,7 +194,7 @@ def heat_map(
     """
     values = np.asarray(torch.as_tensor(values).detach().cpu())
     ax = ax or plt.subplots(figsize=(4.2, 3.6))[1]
-    reach = np.abs(values).max() if diverging else None
+    reach = np.abs(values).max()
     low, high = (-reach, reach) if diverging else (values.min(), values.max())
     cmap = mpl.colormaps[DIVERGING if diverging else SEQUENTIAL]
     image = ax.imshow(values, cmap=cmap, vmin=low, vmax=high)
@@ -236,7 +240,7 @@ def _adapted(draw: Callable[[Figure], str]) -> Callable[[Figure], str]:
     def formatter(fig: Figure) -> str:
         return adapt(draw(fig))
 
-    formatter.adapted = True
+    formatter.adapted = True  # type: ignore[attr-defined]
     return formatter
 
 
@@ -267,7 +271,7 @@ def _rc() -> dict[str, Any]:
         "axes.spines.top": False,
         "axes.spines.right": False,
         "axes.axisbelow": True,
-        "axes.prop_cycle": mpl.cycler(color=[COLORS[name] for name in CYCLE]),
+        "axes.prop_cycle": plt.cycler(color=[COLORS[name] for name in CYCLE]),
         "text.color": ink,
         "xtick.color": muted,
         "ytick.color": muted,

@@ -1,4 +1,4 @@
-"""The engine of studies: grids of training runs too long for a page, that can be stopped and resumed.
+"""The engine of studies: training runs too long for a page, that can be stopped and resumed.
 
 `python -m dlbook_utils.runner --help` is the way in. The modules, each one idea:
 

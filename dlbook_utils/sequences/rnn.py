@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from math import log
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -66,6 +67,8 @@ class Ngrams(nn.Module):
     returns log-probabilities (n, T, K), which serve as scores like those of any network here.
     """
 
+    log_p: Tensor
+
     def __init__(self, x: Tensor, y: Tensor, K: int, order: int, smoothing: float = 1.0):
         super().__init__()
         self.order = order
@@ -103,7 +106,7 @@ def bits_per_character(model: nn.Module, x: Tensor, y: Tensor) -> float:
 
 @torch.no_grad()
 def draw_words(
-    model: nn.Module,
+    model: Any,
     n: int,
     shuffle: torch.Generator,
     temperature: float = 1.0,

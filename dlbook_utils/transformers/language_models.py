@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from math import inf
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -67,6 +68,8 @@ def learn_merges(text: str, n: int) -> list[Pair]:
     """
     words = [(list(w.encode()), c) for w, c in Counter(PIECES.findall(text)).items()]
     pairs: Counter[Pair] = Counter()
+    where: dict[Pair, set[int]]
+    merges: list[Pair]
     where, merges = defaultdict(set), []
     for i, (ids, count) in enumerate(words):
         for pair in pairwise(ids):
@@ -289,6 +292,7 @@ def read_on(
     end = start + ids.shape[1]
     mask, grown = causal_mask(end, ids.device)[start:], []
     x = model.table(ids) + model.places.weight[start:end]
+    layer: Any  # nn.ModuleList does not say what it holds
     for k, layer in enumerate(model.blocks):
         h = layer.add1.norm(x)
         K, V = layer.attend.keys_values(h)

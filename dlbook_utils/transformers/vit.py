@@ -8,6 +8,7 @@ Token 0 is the class token, where there is one; then come the patches.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -102,6 +103,7 @@ class ViT(nn.Module):
 @torch.no_grad()
 def attention_maps(model: ViT, x: Tensor) -> list[Tensor]:
     """Return the weights of each block for images x, (n, heads, T, T) with a row per query."""
+    block: Any  # nn.ModuleList does not say what it holds
     x, maps = model.tokens(x), []
     for block in model.blocks:
         maps.append(block.attend.look(block.add1.norm(x))[1])

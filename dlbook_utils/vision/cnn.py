@@ -67,7 +67,7 @@ def conv2d(
     m, c, *kernel = weight.shape
     if x.shape[1] != c:
         raise ValueError(f"images have {x.shape[1]} channels, the kernels {c}")
-    patches = unfold(x, kernel, stride, padding, dilation)
+    patches = unfold(x, kernel, stride, padding, dilation)  # type: ignore[arg-type]
     columns = patches.reshape(len(x), -1, patches.shape[4] * patches.shape[5])
     z = weight.reshape(m, -1) @ columns  # (n, m, places)
     if bias is not None:

@@ -7,6 +7,7 @@ Images are (n, c, h, w): examples, channels, rows, columns. Scores are (n, class
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -61,6 +62,8 @@ class LeNet5(nn.Module):
     `codes` (10, 84). LeCun et al. drew the codes as pictures of the characters.
     Source: Y. LeCun, L. Bottou, Y. Bengio, P. Haffner (1998), doi:10.1109/5.726791.
     """
+
+    codes: Tensor
 
     def __init__(self, codes: Tensor):
         super().__init__()
@@ -249,6 +252,7 @@ class GoogLeNet(nn.Module):
         super().__init__()
         stem = [conv_unit(3, 64, 7, 2, 3), halving_pool(), conv_unit(64, 64, 1)]
         stem += [conv_unit(64, 192, 3, 1, 1), halving_pool()]
+        blocks: list[nn.Module]
         blocks, c = [], 192
         for row in INCEPTIONS:
             if row is None:
@@ -304,7 +308,7 @@ class HighwayBlock(PlainBlock):
         super().__init__(c, m, stride)
         self.gate = nn.Conv2d(c, m, 1)
         nn.init.zeros_(self.gate.weight)
-        nn.init.constant_(self.gate.bias, -1.0)
+        nn.init.constant_(self.gate.bias, -1.0)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> Tensor:
         t = torch.sigmoid(self.gate(x))
@@ -323,7 +327,7 @@ class ResidualBlock(PlainBlock):
         super().__init__(c, m, stride)
         same = c == m and stride == 1
         self.path = nn.Identity() if same else conv_bn(c, m, 1, stride)
-        nn.init.zeros_(self.branch[-1].weight)  # begin as the path alone
+        nn.init.zeros_(self.branch[-1].weight)  # type: ignore[arg-type]  # begin as the path
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.relu(self.path(x) + self.branch(x))
@@ -370,9 +374,9 @@ def multiply_adds(model: nn.Module, x: Tensor) -> dict[nn.Module, int]:
     A weight is used once for each place and example. Runs the model once; on the "meta" device
     this needs neither memory nor time.
     """
-    used = {}
+    used: dict[nn.Module, int] = {}
 
-    def count(layer: nn.Module, inputs: tuple[Tensor, ...], y: Tensor) -> None:
+    def count(layer: Any, inputs: tuple[Tensor, ...], y: Tensor) -> None:
         uses = y.numel() // len(layer.weight)  # places of all examples
         used[layer] = used.get(layer, 0) + uses * layer.weight.numel()
 

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -489,3 +490,19 @@ def test_the_fingerprint_tells_real_from_stand_in(given, monkeypatch):
     assert re.fullmatch("[0-9a-f]{12}", real)
     monkeypatch.delenv("DLBOOK_DATA")
     assert data.fingerprint() != real
+
+
+def test_types_that_are_promised_for_names_are_those_that_load_returns(monkeypatch, tmp_path):
+    monkeypatch.setenv("DLBOOK_OFFLINE", "1")
+    monkeypatch.setenv("DLBOOK_CACHE", str(tmp_path))
+    monkeypatch.delenv("DLBOOK_DATA", raising=False)
+    promised = {
+        data.Images: registry.ImageSet,
+        data.Points: registry.PointSet,
+        data.Text: registry.TextSet,
+        data.Lines: registry.LineSet,
+    }
+    names = [name for literal in promised.values() for name in get_args(literal)]
+    assert sorted(names) == sorted(data.available())
+    for kind, literal in promised.items():
+        assert {type(data.load(name)) for name in get_args(literal)} == {kind}

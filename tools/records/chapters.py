@@ -107,7 +107,7 @@ def run(path: Path) -> dict[str, Any]:
     from dlbook_utils.page import claims
 
     shown: list[claims.Claim] = []
-    claims._show = shown.append  # keep them, instead of printing boxes
+    claims._show = shown.append  # type: ignore[assignment]  # keep them, instead of printing boxes
     names: dict[str, Any] = {"__name__": "__main__"}
     times, error, began = [], "", time.perf_counter()
     for number, source in enumerate(code_cells(path), 1):

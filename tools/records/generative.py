@@ -13,6 +13,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -66,8 +67,8 @@ def gan(x: Tensor, lr: float, length: int, seed: int) -> tuple[nn.Module, dict[s
 
 def diffusion(x: Tensor, lr: float, length: int, seed: int) -> tuple[nn.Module, dict[str, Draw]]:
     seed_everything(seed)
-    abar, net = cosine_schedule(), DenoisingUNet()
-    net, _ = fit_diffusion(net, 2 * x - 1, abar=abar, steps=length, lr=lr, seed=seed)
+    abar = cosine_schedule()
+    net, _ = fit_diffusion(DenoisingUNet(), 2 * x - 1, abar=abar, steps=length, lr=lr, seed=seed)
 
     def draw(steps: int, eta: float) -> Draw:
         def sample(n: int, g: torch.Generator) -> Tensor:
@@ -138,7 +139,7 @@ def main(names: list[str]) -> None:
                 "frechet_train": round(frechet_distance(fake, seen), 4),
                 "precision": round(near, 4),
                 "coverage": round(met, 4),
-                "macs": macs(lambda sample=sample: sample(10, generator(0))) // 10,
+                "macs": macs(partial(sample, 10, generator(0))) // 10,
             }
         near, met = precision_coverage(seen, unseen)
         row |= {

@@ -17,6 +17,8 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterator
+from itertools import count
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -35,7 +37,7 @@ from dlbook_utils.transformers.language_models import (
 from tools.records import weights
 
 RECORD = records.folder() / "language.jsonl"
-MODEL = {"tokens": 65, "block": 64, "d": 128, "heads": 4, "depth": 4}
+MODEL: dict[str, Any] = {"tokens": 65, "block": 64, "d": 128, "heads": 4, "depth": 4}
 STEPS, BATCH, BLOCK, PUBLISHED = 2000, 12, 64, 1e-3
 RATES = (1e-3, 2e-3, 4e-3, 8e-3)
 SEEDS = range(5)
@@ -73,30 +75,30 @@ def run(row: dict, train: Tensor, valid: Tensor, digest: str) -> GPT:
     model = GPT(**MODEL)
     held_back = train[len(train) * 19 // 20 :]
     part = train[: len(train) * 19 // 20] if row["arm"] == "search" else train
-    curve, g = [], generator(row["seed"] + 1000)
+    curve: list[list[float]] = []
+    g, steps = generator(row["seed"] + 1000), count()
 
     def draw(shuffle: torch.Generator) -> tuple[Tensor, Tensor]:
-        if draw.calls % 250 == 0 and row["arm"] != "search":
-            curve.append([draw.calls, round(twenty_batches(model, valid, g), 4)])
+        step = next(steps)
+        if step % 250 == 0 and row["arm"] != "search":
+            curve.append([step, round(twenty_batches(model, valid, g), 4)])
             model.train()
-        draw.calls += 1
         return draw_blocks(part, BATCH, BLOCK, shuffle)
 
-    draw.calls = 0
     losses = train_language_model(model, draw, STEPS, row["rate"], row["seed"])
     row["train_loss"] = round(sum(losses[-100:]) / 100, 4)
     row["trained"] = round(time.process_time() - start, 1)
     if row["arm"] == "search":
         row["held_back"] = round(token_losses(model, held_back, BLOCK).mean().item(), 5)
     else:
-        losses = token_losses(model, valid, BLOCK)
-        stretches = losses[: len(losses) // BLOCK * BLOCK].view(-1, BLOCK)
+        tokens = token_losses(model, valid, BLOCK)
+        stretches = tokens[: len(tokens) // BLOCK * BLOCK].view(-1, BLOCK)
         estimates = [twenty_batches(model, valid, g) for _ in range(30)]
         row |= {
-            "whole": round(losses.mean().item(), 5),
+            "whole": round(tokens.mean().item(), 5),
             "estimates": [round(e, 4) for e in estimates],
             "curve": [*curve, [STEPS, round(estimates[0], 4)]],
-            "deviation_character": round(losses.std().item(), 4),
+            "deviation_character": round(tokens.std().item(), 4),
             "deviation_stretch": round(stretches.mean(1).std().item(), 4),
             "by_place": [round(v, 4) for v in stretches.mean(0).tolist()],
         }

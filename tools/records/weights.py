@@ -40,7 +40,7 @@ def main(steps: int = 6000, size: int = 128, seed: int = 0) -> None:
     seed_everything(seed)
     net = DenoisingUNet(**SETTINGS)
     plain = net.forward  # bfloat16 for the layers; a decorator, so that no weight stays cached
-    net.forward = torch.autocast("cpu", torch.bfloat16)(plain)
+    net.forward = torch.autocast("cpu", torch.bfloat16)(plain)  # type: ignore[method-assign]
     start, clock = time.process_time(), time.time()
     average, losses = fit_diffusion(
         net, images, fashion.y, abar=cosine_schedule(), steps=steps, size=size, lr=2e-3,

@@ -79,11 +79,15 @@ class Katex:
     def _ask(self, request: dict[str, Any]) -> dict[str, str]:
         if self.process is None or self.owner != os.getpid():  # a forked writer has its own
             self._start()
-        self.process.stdin.write(json.dumps(request) + "\n")
-        self.process.stdin.flush()
-        line = self.process.stdout.readline()
+        process = self.process
+        assert process is not None
+        assert process.stdin is not None  # both are pipes
+        assert process.stdout is not None
+        process.stdin.write(json.dumps(request) + "\n")
+        process.stdin.flush()
+        line = process.stdout.readline()
         if not line:
-            raise ExtensionError(f"Node.js ended ({self.process.wait()}) while rendering {request}")
+            raise ExtensionError(f"Node.js ended ({process.wait()}) while rendering {request}")
         return json.loads(line)
 
     def _start(self) -> None:
@@ -98,9 +102,7 @@ class Katex:
     def stop(self) -> None:
         """End the process, if this one started it."""
         if self.process is not None and self.owner == os.getpid():
-            self.process.stdin.close()
-            self.process.wait()
-            self.process.stdout.close()
+            self.process.communicate()  # closes both pipes and waits
             self.process = None
 
 
@@ -141,12 +143,14 @@ def _html(writer: Any, node: nodes.Element, display: bool) -> str:
 def start(app: Sphinx) -> None:
     """Say where KaTeX is: in the node_modules of the book's folder."""
     folder = Path(app.config.dlbook_root or app.confdir)
-    app.dlbook_katex = Katex(folder / "node_modules" / "katex" / "dist" / "katex.min.js")
+    app.dlbook_katex = Katex(  # type: ignore[attr-defined]
+        folder / "node_modules" / "katex" / "dist" / "katex.min.js"
+    )
 
 
 def stop(app: Sphinx, exception: Exception | None) -> None:
     """End the process with the build."""
-    app.dlbook_katex.stop()
+    app.dlbook_katex.stop()  # type: ignore[attr-defined]
 
 
 def setup(app: Sphinx) -> None:
