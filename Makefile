@@ -18,9 +18,10 @@ test: .venv/.ready lint  ## lint, test package and book, run every notebook as C
 	$(ONE) $(BIN)/pytest tests -m "not web and not slow" -n 2 --dist loadfile -q
 	$(RUN) tools.as_colab
 
-lint: .venv/.ready  ## ruff, mypy, the order of imports, and notebooks that match their sources
+lint: .venv/.ready  ## ruff, mypy, order of imports, a sentence a line, notebooks as their sources
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(RUN) tools.prose --check
 	$(RUN) tools.layers
 	$(BIN)/mypy
 	$(RUN) tools.notebooks --check
