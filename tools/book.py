@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -22,6 +23,8 @@ import yaml
 
 from tools.execute import ROOT, chapters, environment, execute, report, state
 
+LAST_BUILD = Path("_build") / "whole-build.json"  # read by tools.facts
+CORES = 2  # pages run two at a time, one thread each
 SIDE_PAGES = ("book/notation", "book/glossary", "book/bibliography")
 
 
@@ -44,6 +47,9 @@ def main() -> int:
         status = build(options.out.resolve(), options.page, options.linkcheck)
         if status == 0:
             stamp.write_text(digest)
+    whole = ran and not any(page.cached for page in ran)
+    if status == 0 and whole and not (options.page or options.linkcheck):
+        keep_time(options.out / LAST_BUILD, steps.times["cells"] + steps.times["pages"])
     steps.show(f"{sum(not page.cached for page in ran)} of {len(ran)} chapters executed")
     if status == 0 and not options.linkcheck:
         print(f"\nThe book is in {options.out.resolve() / '_build' / 'html' / 'index.html'}")
@@ -84,6 +90,18 @@ def forget_old_pages(folder: Path) -> tuple[Path, str]:
     folder.mkdir(parents=True, exist_ok=True)
     stamp.unlink(missing_ok=True)
     return stamp, digest
+
+
+def keep_time(path: Path, seconds: float) -> None:
+    """Write down how long the whole book took, every chapter executed; tools.facts records it."""
+    import torch
+
+    from dlbook_utils import data
+    from dlbook_utils.study import provenance
+
+    line = provenance.origin(torch.device("cpu"), 0, data.fingerprint(), round(seconds, 1))
+    line |= {"key": f"book {line['date']}", "device": line["device"].split(",")[0], "cores": CORES}
+    path.write_text(json.dumps(line), "utf-8")
 
 
 def _short_contents(page: Path, out: Path) -> Path:

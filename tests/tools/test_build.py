@@ -1,10 +1,14 @@
 """What `make book` remembers of earlier builds: nothing stale, and no build that failed."""
 
+import json
 import sys
+from types import SimpleNamespace
 
 import pytest
 
+from dlbook_utils import records
 from tools import book
+from tools.execute import Page
 
 
 @pytest.fixture
@@ -13,8 +17,9 @@ def building(tmp_path, monkeypatch):
     state = {"is": "a", "status": 0}
     pages = tmp_path / "_build" / "html" / "page.html"
     monkeypatch.setattr(book, "state", lambda: state["is"])
-    monkeypatch.setattr(book, "execute", lambda paths: [])
-    monkeypatch.setattr(book.subprocess, "run", lambda *a, **k: None)
+    monkeypatch.setattr(book, "execute", lambda paths: state.get("ran", []))
+    monkeypatch.setattr(book, "report", lambda pages: 0)
+    monkeypatch.setattr(book, "subprocess", SimpleNamespace(run=lambda *a, **k: None))
     monkeypatch.setattr(sys, "argv", ["book", "--out", str(tmp_path)])
 
     def build(**changes):
@@ -49,3 +54,18 @@ def test_pages_of_a_build_that_failed_are_made_anew(building):
     assert not building(status=1)  # it would warn of nothing if it read nothing
     assert not building(status=0)
     assert building()
+
+
+def test_the_time_of_a_build_is_kept_if_every_chapter_was_executed(building, tmp_path):
+    path = tmp_path / book.LAST_BUILD
+    ran, cached = Page(tmp_path / "a.md"), Page(tmp_path / "b.md", cached=True)
+    building(ran=[ran, cached])
+    assert not path.exists(), "some of it was done before"
+    building(ran=[ran, ran], status=1)
+    assert not path.exists(), "it failed"
+    building(ran=[ran, ran], status=0)
+    line = json.loads(path.read_text())
+    assert set(records.PROVENANCE) <= set(line)
+    assert line["seconds"] >= 0
+    assert line["cores"] == 2
+    assert line["key"] == f"book {line['date']}"

@@ -95,6 +95,12 @@ def test_whatever_results_depend_on_is_part_of_the_state(book, monkeypatch, chan
     assert execute.state() != before
 
 
+def test_how_long_builds_took_is_no_part_of_the_state(book):
+    before = execute.state()
+    (book / "records" / execute.BOOK_RECORD).write_text("{}\n")
+    assert execute.state() == before
+
+
 def test_the_link_that_myst_nb_reads_follows_the_state(book):
     execute.open_cache()
     first = execute.LINK.resolve()
