@@ -97,7 +97,7 @@ def keep_time(path: Path, seconds: float) -> None:
     import torch
 
     from dlbook_utils import data
-    from dlbook_utils.study import provenance
+    from dlbook_utils.records import provenance
 
     line = provenance.origin(torch.device("cpu"), 0, data.fingerprint(), round(seconds, 1))
     line |= {"key": f"book {line['date']}", "device": line["device"].split(",")[0], "cores": CORES}

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from dlbook_utils import records
-from dlbook_utils.study import ledger, report, verdicts
+from dlbook_utils.records import ledger
+from dlbook_utils.runner import report, verdicts
 from tools import toc
 from tools.address import ROOT
 from tools.book import LAST_BUILD
@@ -67,7 +68,7 @@ def counts(root: Path, builds: Sequence[dict[str, Any]]) -> str:
     number = calls(page.path for page in pages)
     text = (
         f"The whole book is made like this: **{len(pages)} chapters** with {number['check']} "
-        "checks (our code equals PyTorch's, forward and backward), "
+        "checks of identities (for example that a gradient of ours is PyTorch's), "
         f"{number['claim']} claims on what was measured and {number['verdict']} verdicts on what "
         "people say.\n"
         "All of them run whenever the book is built, and a sentence that is no longer true fails "

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import yaml
 from markdown_it import MarkdownIt
@@ -97,8 +98,14 @@ def _in_text(text: str) -> Iterator[Edit]:
             yield from _in_directive(lines, token, name[1])
 
 
+def _span(token: Token) -> tuple[int, int]:
+    """Return the first line of a block and the one after its last."""
+    assert token.map is not None  # only inline tokens below a block have no lines
+    return token.map[0], token.map[1]
+
+
 def _paragraph(lines: list[str], token: Token) -> Edit:
-    start, stop = token.map
+    start, stop = _span(token)
     stood, wanted = token.content.split("\n"), sentences.lines(token.content)
     shared = any(len(sentences.split(line)) > 1 for line in stood)
     reason = "two sentences share a line" if shared else "a sentence goes on on the next line"
@@ -107,7 +114,7 @@ def _paragraph(lines: list[str], token: Token) -> Edit:
 
 def _in_directive(lines: list[str], token: Token, name: str) -> Iterator[Edit]:
     """Yield the edits of a directive's body, in lines of the text that the directive stands in."""
-    body, first = token.content.split("\n"), token.map[0] + 1
+    body, first = token.content.split("\n"), _span(token)[0] + 1
     if name == "code-cell":
         inner = _in_head(body)
     elif name == "glossary":
@@ -222,7 +229,7 @@ def _fold(text: str, indent: int) -> str:
     Each of its sentences begins a line, and lines end at WIDTH.
     """
     width = WIDTH - indent - 2
-    options = {"break_long_words": False, "break_on_hyphens": False}
+    options: dict[str, Any] = {"break_long_words": False, "break_on_hyphens": False}
     pieces = [textwrap.wrap(sentence, width, **options) for sentence in sentences.split(text)]
     lines = [line for piece in pieces for line in piece]
     if not text.isprintable() or text != text.strip() or " ".join(lines) != text:

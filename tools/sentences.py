@@ -113,7 +113,8 @@ def _goes_on(word: str, match: re.Match[str]) -> bool:
     """Return whether a sentence goes on after a word with a full stop."""
     number = match["first"].isdigit() or match["first"] == HIDDEN
     if INITIALS.fullmatch(word) and match["first"].isalpha():
-        return NEXT.search(match.string, match.start("first"))[0] not in NO_NAMES
+        following = NEXT.search(match.string, match.start("first"))
+        return following is not None and following[0] not in NO_NAMES
     return (
         word in NEVER
         or (number and word.lower() in BEFORE_A_NUMBER)

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from dlbook_utils import records
+from dlbook_utils.records import ledger
 from tools import book
 from tools.execute import Page
 
@@ -65,7 +65,7 @@ def test_the_time_of_a_build_is_kept_if_every_chapter_was_executed(building, tmp
     assert not path.exists(), "it failed"
     building(ran=[ran, ran], status=0)
     line = json.loads(path.read_text())
-    assert set(records.PROVENANCE) <= set(line)
+    assert set(ledger.PROVENANCE) <= set(line)
     assert line["seconds"] >= 0
     assert line["cores"] == 2
     assert line["key"] == f"book {line['date']}"

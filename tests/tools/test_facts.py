@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from dlbook_utils.study import verdicts
+from dlbook_utils.runner import verdicts
 from tools import facts
 from tools.address import ROOT
 

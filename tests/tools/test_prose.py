@@ -20,7 +20,7 @@ ROOT = address.ROOT
 PAGES = {page.relative_to(ROOT).as_posix(): page for page in (ROOT / "book").rglob("*.md")}
 EXTENSIONS = set(address.config()["parse"]["myst_enable_extensions"])
 MYST = create_md_parser(MdParserConfig(enable_extensions=EXTENSIONS), RendererHTML)
-FIXTURE = Path(__file__).parent / "fixtures" / "prose.txt"
+FIXTURE = Path(__file__).parents[1] / "fixtures" / "prose.txt"
 
 
 def reading(text: str) -> str:
