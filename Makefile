@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 RUN := $(BIN)/python -m
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 ONE := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
@@ -70,16 +71,17 @@ colab:  ## inside Colab's own image (or any environment): its torch, our wheel, 
 	$(PYTHON) -m pip install -q pytest nbval pytest-xdist hatchling pyyaml
 	$(PYTHON) -m tools.as_colab --here
 
-lock: .venv/.ready  ## rewrite constraints.txt from what is installed
-	{ sed -n '/^#/p' constraints.txt; $(BIN)/pip freeze --exclude-editable; } > constraints.new
-	mv constraints.new constraints.txt
+lock: .venv/.ready  ## rewrite requirements.lock and constraints.txt after a change of requirements.txt
+	$(BIN)/pip install --quiet uv
+	$(RUN) tools.lock
 
 clean:  ## remove what was built (not .venv)
 	rm -rf _build .pytest_cache .ruff_cache
 
-.venv/.ready: requirements.txt constraints.txt pyproject.toml
+.venv/.ready: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Python 3.11 or later is needed; say which: make PYTHON=python3.13 ..."; exit 1; }
 	test -x $(BIN)/pip || $(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(PIP) --require-hashes -r requirements.lock
+	$(PIP) --no-deps --no-build-isolation --editable .
 	touch $@

@@ -45,7 +45,7 @@ def install() -> None:
     """Run `npm ci`: exactly what package-lock.json says, or an error."""
     path = Path(node()).parent
     run = subprocess.run(
-        [*npm(), "ci", "--no-progress", "--loglevel=error"],
+        [*npm(), "ci", "--ignore-scripts", "--no-progress", "--loglevel=error"],
         cwd=ROOT,
         env=_environment(path),
         capture_output=True,
