@@ -15,11 +15,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from dlbook_utils.page import palette
 from dlbook_utils.page.notebook import display_bundle
 from dlbook_utils.page.sayings import SAYINGS
 
 MIME = "application/vnd.dlbook.claim+json"
 OUTCOMES = ("holds", "depends", "does not hold")
+EDGES = {True: "good", False: "warn", None: "muted"}  # colours of a box, by `supported`
 GLUE = "application/papermill.record/"
 
 
@@ -211,7 +213,7 @@ def _box(item: Claim) -> str:
     statement, evidence = html.escape(item.statement), html.escape(item.evidence)
     if item.kind == "check" and item.supported:
         return f'<div style="opacity:.7;font-size:90%">✓ {statement}</div>'
-    edge = {True: "#2a9d74", False: "#c8781e", None: "#888"}[item.supported]
+    edge = palette.SITE[EDGES[item.supported]].either
     line = f'<br><small style="opacity:.8">{evidence}</small>' if evidence else ""
     return (
         f'<div style="border-left:3px solid {edge};padding:.2em .8em;margin:.4em 0">'

@@ -18,21 +18,11 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from dlbook_utils.page import palette
 from dlbook_utils.page.notebook import building
 
-# name: (sentinel and light-mode colour, dark-mode colour). The hues keep apart for readers with
-# any of the three colour-vision deficiencies, and against both backgrounds; a test measures it.
-PALETTE = {
-    "ink": ("#20242a", "#e4e6ea"),
-    "muted": ("#6a7078", "#9aa1ab"),
-    "faint": ("#d6d9de", "#3d434c"),
-    "blue": ("#0a67ad", "#62b3f0"),
-    "orange": ("#c4560b", "#ff9a52"),
-    "green": ("#0f7f62", "#3fcfa6"),
-    "purple": ("#a13d84", "#e79fd0"),
-    "gold": ("#a08a3a", "#f2e08a"),
-    "sky": ("#3e9fd6", "#a8dcff"),
-}
+# The light colours are the sentinels in which figures are drawn.
+PALETTE = palette.FIGURES
 CYCLE = ("blue", "orange", "green", "purple", "gold", "sky")
 CONCEPTS = {
     "ours": "blue",
@@ -44,7 +34,7 @@ CONCEPTS = {
     "positive": "orange",
     "broken": "purple",
 }
-COLORS = {name: light for name, (light, _) in PALETTE.items()}
+COLORS = {name: color.light for name, color in PALETTE.items()}
 COLORS |= {concept: COLORS[name] for concept, name in CONCEPTS.items()}
 SEQUENTIAL, DIVERGING = "cividis", "RdBu_r"
 
@@ -84,10 +74,10 @@ def to_svg(fig: Figure) -> str:
 
 def adapt(svg: str) -> str:
     """Replace the sentinel colours of an SVG by variables that follow the colour scheme."""
-    for name, (light, _) in PALETTE.items():
-        svg = re.sub(light, f"var(--{name})", svg, flags=re.IGNORECASE)
+    for name, color in PALETTE.items():
+        svg = re.sub(color.light, f"var(--{name})", svg, flags=re.IGNORECASE)
     start = svg.index(">", svg.index("<svg")) + 1
-    return svg[:start] + _scheme() + svg[start:]
+    return svg[:start] + palette.scheme(PALETTE) + svg[start:]
 
 
 def learning_curves(
@@ -204,7 +194,8 @@ def heat_map(
     if fmt:
         for (i, j), value in np.ndenumerate(values):
             r, g, b, _ = cmap(image.norm(value))
-            tone = "#111111" if 0.3 * r + 0.6 * g + 0.1 * b > 0.5 else "#fafafa"
+            bright = 0.3 * r + 0.6 * g + 0.1 * b > 0.5
+            tone = palette.ON_LIGHT if bright else palette.ON_DARK
             ax.text(j, i, format(value, fmt), ha="center", va="center", color=tone, fontsize=8)
     else:
         ax.figure.colorbar(image, ax=ax, label=label, shrink=0.8).outline.set_visible(False)
@@ -244,16 +235,10 @@ def _adapted(draw: Callable[[Figure], str]) -> Callable[[Figure], str]:
     return formatter
 
 
-def _scheme() -> str:
-    light = ";".join(f"--{name}:{pair[0]}" for name, pair in PALETTE.items())
-    dark = ";".join(f"--{name}:{pair[1]}" for name, pair in PALETTE.items())
-    return f"<style>:root{{{light}}}@media(prefers-color-scheme:dark){{:root{{{dark}}}}}</style>"
-
-
 def _rc() -> dict[str, Any]:
     """Return the settings of the book's look."""
     ink, muted, faint = (COLORS[name] for name in ("ink", "muted", "faint"))
-    card = "none" if building() else "#fdfdfc"
+    card = "none" if building() else palette.CARD
     return {
         "figure.figsize": (5.2, 3.0),
         "figure.dpi": 96,

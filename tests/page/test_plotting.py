@@ -87,7 +87,7 @@ def test_one_svg_serves_light_and_dark(building):
     assert "prefers-color-scheme:dark" in svg
     assert "var(--blue)" in drawing
     assert "var(--ink)" in drawing
-    for light, dark in plotting.PALETTE.values():
+    for light, dark, *_ in plotting.PALETTE.values():
         assert light not in drawing.lower()
         assert dark not in drawing.lower()
 
@@ -113,7 +113,7 @@ def test_a_live_notebook_gets_a_light_card(monkeypatch):
 
 
 def test_sentinel_colours_are_distinct():
-    lights = [light for light, _ in plotting.PALETTE.values()]
+    lights = [color.light for color in plotting.PALETTE.values()]
     assert len(set(lights)) == len(lights)
 
 

@@ -15,6 +15,7 @@ import pytest
 import yaml
 from bs4 import BeautifulSoup
 
+from dlbook_utils.page import palette
 from tools import address, assets
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -408,6 +409,23 @@ def test_a_page_loads_our_files_and_no_others(good):
     static = {path.name for path in (good.folder / "out" / "_static").iterdir()}
     assert "vendor" in static
     assert not static & {"scripts", "styles", "pygments.css", "sphinx-thebe.js"}
+
+
+def test_a_page_has_the_colours_of_the_palette_before_its_style(good):
+    head = str(good.html("book/claimed").head)
+    assert f"<style>{palette.properties()}</style>" in head
+    assert head.index(palette.properties()) < head.index("book.css")
+    style = (good.folder / "out" / "_static" / "book.css").read_text("utf8")
+    lengths = {"serif", "sans", "mono", "measure", "wide", "top", "lift"}
+    assert set(re.findall(r"var\(--([\w-]+)", style)) - lengths <= set(palette.SITE)
+
+
+def test_the_icon_has_the_colours_of_the_palette(good):
+    icon = (good.folder / "out" / "_static" / "favicon.svg").read_text("utf8")
+    accent = palette.SITE["accent"]
+    assert f"<style>:root{{--accent:{accent.light}}}" in icon
+    assert accent.dark in icon
+    assert "var(--accent)" in icon
 
 
 def test_fonts_and_katex_come_with_their_licences(good):

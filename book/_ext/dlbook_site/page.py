@@ -12,6 +12,8 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util import logging
 
+from dlbook_utils.page import palette
+
 COLAB = "https://colab.research.google.com/github"
 BINDER = "https://mybinder.org/v2/gh"
 CELL_LABEL = '<summary aria-label="Toggle hidden content">'  # hides "show the code" from some
@@ -33,6 +35,7 @@ def dress(app: Sphinx, pagename: str, template: str, context: dict[str, Any], do
     body = body.replace(*LIST_ROLE).replace(ENTRY_ROLE, "")
     body = context["body"] = CHAPTER.sub(r"\1Chapter \2 ", body)
     context["metatags"] = context.get("metatags", "").replace(VIEWPORT, "")
+    context["palette"] = palette.properties()
     context["has_math"] = 'class="katex' in body
     context["has_design"] = 'class="sd-' in body
     context["is_chapter"] = _notebook(app, pagename) is not None
@@ -149,6 +152,17 @@ def drop_thebe(app: Sphinx, doctree: nodes.document, docname: str) -> None:
             raw.parent.remove(raw)
 
 
+def color_icon(app: Sphinx, exception: Exception | None) -> None:
+    """Give the site's icon its colours: no style of a page reaches into an image."""
+    icon = Path(app.outdir) / "_static" / "favicon.svg"
+    if exception or not icon.exists():
+        return
+    svg = (Path(app.confdir) / "book" / "_static" / icon.name).read_text("utf8")
+    start = svg.index(">") + 1
+    style = palette.scheme({"accent": palette.SITE["accent"]})
+    icon.write_text(svg[:start] + style + svg[start:], "utf8")
+
+
 def prune(app: Sphinx, exception: Exception | None) -> None:
     """Remove from the site the 8 MB of theme files that no page loads."""
     static = Path(app.outdir) / "_static"
@@ -169,6 +183,7 @@ def setup(app: Sphinx) -> None:
     """Register the handlers, after those of the theme (501)."""
     app.add_css_file("book.css")
     app.add_js_file("book.js", loading_method="defer")
+    app.connect("build-finished", color_icon)
     app.connect("build-finished", prune, priority=900)
     app.connect("doctree-resolved", drop_thebe, priority=900)
     app.connect("html-page-context", dress, priority=600)
