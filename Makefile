@@ -6,7 +6,7 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 ONE := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help book test lint notebooks data serve bench test-claims test-web robust publish \
+.PHONY: help book test lint chapter notebooks data serve bench test-claims test-web robust publish \
         screenshots gpu study linkcheck colab lock clean
 
 help:  ## list the targets
@@ -26,6 +26,9 @@ lint: .venv/.ready  ## ruff, mypy, order of imports, a sentence a line, notebook
 	$(RUN) tools.layers
 	$(BIN)/mypy
 	$(RUN) tools.notebooks --check
+
+chapter: .venv/.ready  ## lay out a new chapter that runs (NAME=part/name TITLE="Its heading")
+	@$(RUN) tools.chapter $(NAME) $(if $(TITLE),"$(TITLE)")
 
 notebooks: .venv/.ready  ## rewrite notebooks/ from book/ (runs what has not run)
 	$(RUN) tools.execute
