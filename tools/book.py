@@ -23,7 +23,7 @@ import yaml
 
 from tools.execute import ROOT, chapters, environment, execute, report, state
 
-LAST_BUILD = Path("_build") / "whole-build.json"  # read by tools.facts
+LAST_BUILD = Path("_build") / "whole-build.json"  # tools.records.book keeps it
 CORES = 2  # pages run two at a time, one thread each
 SIDE_PAGES = ("book/notation", "book/glossary", "book/bibliography")
 
@@ -93,7 +93,7 @@ def forget_old_pages(folder: Path) -> tuple[Path, str]:
 
 
 def keep_time(path: Path, seconds: float) -> None:
-    """Write down how long the whole book took, every chapter executed; tools.facts records it."""
+    """Write down how long the whole book took, every chapter executed."""
     import torch
 
     from dlbook_utils import data

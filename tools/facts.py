@@ -1,15 +1,13 @@
 """What README opens with, counted from the sources and the records instead of typed.
 
-usage: python -m tools.facts             write it into README.md, between its two marks
-       python -m tools.facts --check     exit with 1 if README.md says something else
-       python -m tools.facts --record    keep the time of the last whole build in records/book.jsonl
+usage: python -m tools.facts            write it into README.md, between its two marks
+       python -m tools.facts --check    exit with 1 if README.md says something else
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
-import json
 import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -21,7 +19,6 @@ from dlbook_utils.records import ledger
 from dlbook_utils.runner import report, verdicts
 from tools import toc
 from tools.address import ROOT
-from tools.book import LAST_BUILD
 from tools.execute import BOOK_RECORD, read
 
 BEGIN = "<!-- Written by `python -m tools.facts`. -->"
@@ -96,27 +93,15 @@ def rewritten(readme: str, opening: str) -> str:
     return before + opening + rest.split(END)[1]
 
 
-def record(root: Path = ROOT) -> bool:
-    """Add the last whole build to records/book.jsonl; False if it stands there already."""
-    path = root / LAST_BUILD
-    if not path.exists():
-        raise FileNotFoundError(f"no {LAST_BUILD}: remove _build/cache, then run make book")
-    return ledger.append(root / "records" / BOOK_RECORD, json.loads(path.read_text("utf-8")))
-
-
 def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
     """Run the command; return its exit status."""
     options = argparse.ArgumentParser(prog="tools.facts", description=__doc__.split("\n")[0])
-    one = options.add_mutually_exclusive_group()
-    one.add_argument("--check", action="store_true", help="change nothing; 1 if README is stale")
-    one.add_argument("--record", action="store_true", help="keep the time of the last whole build")
-    wanted = options.parse_args(arguments)
-    if wanted.record:
-        print("recorded" if record(root) else "recorded already")
+    options.add_argument("--check", action="store_true", help="change nothing; 1 if it is stale")
+    check = options.parse_args(arguments).check
     path = root / "README.md"
     readme = path.read_text("utf-8")
     new = rewritten(readme, block(root))
-    if wanted.check and new != readme:
+    if check and new != readme:
         print("README.md: its opening is stale; run python -m tools.facts", file=sys.stderr)
         return 1
     path.write_text(new, "utf-8")

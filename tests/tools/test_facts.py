@@ -1,6 +1,5 @@
 """README's opening says what the sources and the records say, and a wrong number is found."""
 
-import json
 import re
 
 import pytest
@@ -41,7 +40,6 @@ claim("c", f(check), evidence="")  # verdict("d")
 @pytest.fixture
 def root(tmp_path):
     (tmp_path / "records").mkdir()
-    (tmp_path / "_build").mkdir()
     (tmp_path / "_toc.yml").write_text("format: jb-book\nroot: page\n")
     (tmp_path / "page.md").write_text(PAGE)
     (tmp_path / "README.md").write_text(f"# A\n\n{facts.BEGIN}\nold\n{facts.END}\n\nB\n")
@@ -90,16 +88,6 @@ def test_the_time_is_that_of_the_last_recorded_build(root):
     assert said.endswith(
         "Its last whole build took 10 minutes on 2 cores (CPU of a kind, 2026-11-30)."
     )
-
-
-def test_a_build_is_recorded_once(root, capsys):
-    with pytest.raises(FileNotFoundError, match="make book"):
-        facts.main(["--record"], root)
-    (root / facts.LAST_BUILD).write_text(json.dumps(LINE))
-    facts.main(["--record"], root)
-    facts.main(["--record"], root)
-    assert capsys.readouterr().out.split("\n")[:2] == ["recorded", "recorded already"]
-    assert len((root / "records" / "book.jsonl").read_text().splitlines()) == 1
 
 
 @pytest.mark.parametrize(
