@@ -6,7 +6,7 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 ONE := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help book test lint chapter notebooks data serve bench test-claims test-web robust publish \
+.PHONY: test-fair help book test lint chapter notebooks data serve bench test-claims test-web robust publish \
         screenshots gpu study linkcheck colab lock clean
 
 help:  ## list the targets
@@ -47,6 +47,9 @@ bench: .venv/.ready  ## speeds, as ratios measured side by side
 test-claims: .venv/.ready  ## sabotage every headline claim and see it fail
 	$(RUN) tools.sabotage
 	$(BIN)/pytest tests -m slow -q
+
+test-fair: .venv/.ready  ## make the fair changes that claims name, one by one, and see them hold
+	$(RUN) tools.fair
 
 test-web: .venv/.ready  ## the built site in a headless browser: links, axe, console, requests
 	$(RUN) tools.assets

@@ -35,7 +35,7 @@ def apply(notebook, replace: str, by: str):
             hits += cell.source.count(replace)
             cell.source = cell.source.replace(replace, by)
     if not hits:
-        raise ValueError(f"no code cell holds the text to sabotage: {replace!r}")
+        raise ValueError(f"no code cell holds the text {replace!r}")
     return broken
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from dlbook_utils.page.sayings import SAYINGS
 from tools.execute import ROOT, chapters, read
+from tools.fair import fair_changes
 from tools.sabotage import apply, sabotages
 
 CHAPTERS = {path.relative_to(ROOT).as_posix(): read(path) for path in chapters()}
@@ -43,6 +44,11 @@ def test_one_headline_with_a_sabotage_that_hits(chapter):
     (entry,) = sabotages(chapter)
     assert set(entry) == {"replace", "by"}
     assert code(apply(chapter, **entry)) != code(chapter)
+
+
+def test_fair_changes_hit(chapter):
+    for fair in fair_changes(chapter):
+        assert code(apply(chapter, fair.replace, fair.by)) != code(chapter)
 
 
 def test_a_page_makes_at_most_five_claims(chapter):
