@@ -68,9 +68,9 @@ def fresh_environment() -> Path:
     install = ["-m", "pip", "install", "-q", "--no-deps", "--target", str(site)]
     subprocess.run([sys.executable, *install, str(wheel())], check=True)
     (site / "libraries.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    found = Path(_run(python, "import dlbook_utils; print(dlbook_utils.__file__)"))
-    if site not in found.parents:
-        raise RuntimeError(f"the notebooks would import {found}, not the wheel in {site}")
+    package = Path(_run(python, "import dlbook_utils; print(dlbook_utils.__file__)"))
+    if site not in package.parents:
+        raise RuntimeError(f"the notebooks would import {package}, not the wheel in {site}")
     return python
 
 

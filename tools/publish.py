@@ -13,19 +13,19 @@ from tools.execute import BUILD, ROOT, chapters, claims, executed
 
 def objections() -> list[str]:
     """Return what speaks against publishing the book as it was built, a line each."""
-    found = []
+    reasons = []
     for path in chapters():
         name, notebook = path.relative_to(ROOT), executed(path)
         if notebook is None:
-            found.append(f"{name}: not executed in the present state; make book first")
+            reasons.append(f"{name}: not executed in the present state; make book first")
             continue
-        found += [f"{name}: {line}" for line in said(notebook) if STAND_IN_NOTICE in line]
-        found += [
+        reasons += [f"{name}: {line}" for line in said(notebook) if STAND_IN_NOTICE in line]
+        reasons += [
             f"{name}: not tested: {item['statement']}"
             for item in claims(notebook)
             if item["supported"] is not True
         ]
-    return found
+    return reasons
 
 
 def said(notebook) -> list[str]:
@@ -35,9 +35,9 @@ def said(notebook) -> list[str]:
 
 
 def main() -> int:
-    found = objections()
-    if found:
-        print("This book is not published:", *found, sep="\n  ")
+    reasons = objections()
+    if reasons:
+        print("This book is not published:", *reasons, sep="\n  ")
         return 1
     (BUILD / "html" / ".nojekyll").touch()  # or GitHub Pages would drop _static
     print(f"Ready to publish: {BUILD / 'html'}")

@@ -47,7 +47,7 @@ def outcomes(path: Path) -> list[tuple[dict, dict[str, str]]]:
         same = list(group)
         with ThreadPoolExecutor(2 if threads == "1" else 1) as pool:
             runs = list(pool.map(lambda setting: run(path, setting), same))
-        pairs += [(item, setting) for found, setting in zip(runs, same) for item in found]
+        pairs += [(item, setting) for shown, setting in zip(runs, same) for item in shown]
     return pairs
 
 

@@ -69,11 +69,11 @@ class Source:
     @cached_property
     def bindings(self) -> dict[str, set[str]]:
         """What each top-level name stands for: "torch.nn" for an import, code for a constant."""
-        found = defaultdict(set)
+        meanings = defaultdict(set)
         for node in _outside_scopes(self.tree):
             for name, meaning in _bound(node):
-                found[name].add(meaning)
-        return found
+                meanings[name].add(meaning)
+        return meanings
 
 
 class Library:
@@ -161,17 +161,17 @@ def built_before_used(library: Library) -> Iterator[str]:
     """Yield imports, in chapters, of what no earlier chapter has built."""
     for chapter in library.chapters:
         for module, name in sorted(set(_used(chapter, library))):
-            what = f"{chapter.name}: {name} of {PACKAGE}.{module}"
+            used = f"{chapter.name}: {name} of {PACKAGE}.{module}"
             source = library.modules[module]
             home = library.home(name)
             if name == "*":
-                yield f"{what}: import names, not everything"
+                yield f"{used}: import names, not everything"
             elif name not in source.definitions and name not in source.bindings:
-                yield f"{what} does not exist"
+                yield f"{used} does not exist"
             elif home is None:
-                yield f"{what} is used, but no chapter builds it"
+                yield f"{used} is used, but no chapter builds it"
             elif library.order[home] >= library.order[chapter.name]:
-                yield f"{what} is used, but only built in {home}"
+                yield f"{used} is used, but only built in {home}"
 
 
 def known_modules(library: Library) -> Iterator[str]:
@@ -191,9 +191,9 @@ def same_context(library: Library) -> Iterator[str]:
             module, node = library.built[name]
             for free in sorted(free_names(node)):
                 wanted = library.meanings(library.modules[module], free)
-                found = library.meanings(chapter, free)
-                if wanted and found != wanted:
-                    here = " or ".join(sorted(found)) or "nothing"
+                meanings = library.meanings(chapter, free)
+                if wanted and meanings != wanted:
+                    here = " or ".join(sorted(meanings)) or "nothing"
                     there = " or ".join(sorted(wanted))
                     yield (
                         f"{chapter.name}: {name} uses {free}, which is {here} here "

@@ -47,15 +47,15 @@ def pages(root: Path) -> list[Page]:
     """Return the pages that are there in reading order; Sphinx warns of those that are not."""
     toc = yaml.safe_load((root / "_toc.yml").read_text("utf-8"))
     numbered = toc.get("options", {}).get("numbered") or toc.get("defaults", {}).get("numbered")
-    found = [Page(root, _stem(toc["root"]))]
+    listed = [Page(root, _stem(toc["root"]))]
     count = 0
     for part in toc.get("parts", [toc]):
         is_numbered = part.get("numbered", numbered)
         for entry in part.get("chapters", []) + part.get("sections", []):
             count += bool(is_numbered)
             for name in _walk(entry):
-                found.append(Page(root, name, count if is_numbered else None))
-    return [page for page in found if page.path.exists()]
+                listed.append(Page(root, name, count if is_numbered else None))
+    return [page for page in listed if page.path.exists()]
 
 
 def chapters(root: Path) -> list[Page]:
