@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from copy import deepcopy
 
@@ -13,17 +14,14 @@ GLUE = "application/papermill.record/"
 
 def glued(ran: NotebookNode | None) -> dict[str, str]:
     """Return the values that an executed chapter has glued, by name."""
-    found = {}
-    for _, outputs in known(ran):
-        for output in outputs:
-            name = output.get("metadata", {}).get("scrapbook", {}).get("name")
-            if name:
-                data = output["data"]
-                text = next(
-                    data[kind] for kind in (f"{GLUE}text/plain", "text/plain") if kind in data
-                )
-                found[name] = text.strip("'\"")
-    return found
+    values = {}
+    for output in (output for _, outputs in known(ran) for output in outputs):
+        name = output.get("metadata", {}).get("scrapbook", {}).get("name")
+        if name:
+            data = output["data"]
+            text = data.get(f"{GLUE}text/plain", data.get("text/plain", ""))
+            values[name] = text.strip("'\"")
+    return values
 
 
 def stored_values(old: NotebookNode | None) -> dict[str, str]:
@@ -33,43 +31,38 @@ def stored_values(old: NotebookNode | None) -> dict[str, str]:
 
 def known(node: NotebookNode | None) -> list[tuple[str, list[NotebookNode]]]:
     """Return code and outputs of each code cell, the installing one apart."""
-    cells = [cell for cell in node.cells if cell.cell_type == "code"] if node else []
-    return [
-        (_code(cell), cell.get("outputs", []))
-        for cell in cells
-        if "nbval-skip" not in cell.metadata.get("tags", [])
-    ]
+    cells = [cell for cell in node.cells if _runs(cell)] if node else []
+    return [(_code(cell), cell.get("outputs", [])) for cell in cells]
 
 
 def fill(new: NotebookNode, *runs: list[tuple[str, list[NotebookNode]]]) -> None:
-    """Give compared cells their outputs, from the last of `runs` with the same code up to there."""
-    cells = [
-        cell
-        for cell in new.cells
-        if cell.cell_type == "code" and "nbval-skip" not in cell.metadata.get("tags", [])
-    ]
+    """Give compared cells their outputs.
+
+    They come from the last of `runs` whose code is the same up to there.
+    """
+    cells = [cell for cell in new.cells if _runs(cell)]
     for run in runs:
         for cell, (code, outputs) in zip(cells, run):
             if _code(cell) != code:
                 break
             if COMPARED in cell.metadata.get("tags", []) and outputs:
                 cell.outputs = list(_plain(outputs, cell))
-    count = 0
-    for cell in cells:
-        if cell.outputs:
-            count += 1
-            cell.execution_count = (
-                count  # nbval takes a cell without a count for one that never ran
-            )
-    for cell in cells:
+    filled = [cell for cell in cells if cell.outputs]
+    for count, cell in enumerate(filled, 1):
+        cell.execution_count = count  # to nbval a cell without a count is one that never ran
         for output in cell.outputs:
             if output.output_type == "execute_result":
-                output.execution_count = cell.execution_count
+                output.execution_count = count
+
+
+def _runs(cell: NotebookNode) -> bool:
+    """Whether a cell holds code, the installing one apart."""
+    return cell.cell_type == "code" and "nbval-skip" not in cell.metadata.get("tags", [])
 
 
 def _code(cell: NotebookNode) -> str:
     """Return a cell's code without the title that only Colab's form needs."""
-    return cell.source.removeprefix("#@title Solution\n").strip()
+    return re.sub(r"\A#@title [^\n]*\n", "", cell.source).strip()
 
 
 def _plain(outputs: list[NotebookNode], cell: NotebookNode) -> Iterator[NotebookNode]:
@@ -78,8 +71,8 @@ def _plain(outputs: list[NotebookNode], cell: NotebookNode) -> Iterator[Notebook
     for output in deepcopy(outputs):
         kinds = set(output.get("data", {})) - {"text/plain"}
         if kinds or output.output_type == "error":
-            found = ", ".join(sorted(kinds)) or "an error"
-            raise ValueError(f"tagged {COMPARED}, but its output has {found}:\n{cell.source}")
+            rich = ", ".join(sorted(kinds)) or "an error"
+            raise ValueError(f"tagged {COMPARED}, but its output has {rich}:\n{cell.source}")
         if last and output.output_type == "stream" and last.get("name") == output.name:
             last.text += output.text
             continue
