@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import os
+import random
 import re
 import shutil
 import subprocess
@@ -16,6 +19,7 @@ import pytest
 import yaml
 from markdown_it import MarkdownIt
 from nbformat.v4 import new_output
+from PIL import Image
 
 from tools import toc
 from tools.notebooks import SourceError, made, main, orphans, stale, write
@@ -149,13 +153,27 @@ def test_no_value_and_no_compared_output_is_missing(page):
 
 
 @pytest.mark.parametrize("page", CHAPTERS, ids=NAMES)
-def test_only_compared_cells_have_outputs_and_these_are_text(page):
+def test_outputs_are_compared_text_or_small_pictures_that_are_not(page):
     node = nbformat.read(ROOT / page.notebook, as_version=4)
     for cell in (cell for cell in node.cells if cell.cell_type == "code"):
         tags = cell.metadata.get("tags", [])
         kinds = {kind for out in cell.outputs for kind in out.get("data", {"text/plain": ""})}
         assert cell.outputs or cell.execution_count is None
-        assert kinds <= {"text/plain"} if "compare-output" in tags else not kinds
+        assert kinds <= {"text/plain"} if "compare-output" in tags else kinds <= {"image/png"}
+        assert "image/png" not in kinds or "nbval-ignore-output" in tags
+
+
+def test_pictures_are_small_alone_and_together():
+    sizes = []
+    for page in CHAPTERS:
+        node = nbformat.read(ROOT / page.notebook, as_version=4)
+        outputs = [out for cell in node.cells for out in cell.get("outputs", [])]
+        pictures = [
+            out["data"]["image/png"] for out in outputs if "image/png" in out.get("data", {})
+        ]
+        sizes += [len(base64.b64decode(picture)) for picture in pictures]
+    assert max(sizes, default=0) <= 12_000
+    assert sum(sizes) <= 3_000_000
 
 
 @pytest.mark.parametrize("page", CHAPTERS, ids=NAMES)
@@ -262,7 +280,7 @@ def test_the_cells_of_the_sample(sample):
     cells = sample[FIRST].cells
     shown = [(cell.source.split("\n")[0], dict(cell.metadata)) for cell in cells]
     folded = {"cellView": "form", "jupyter": {"source_hidden": True}}
-    drawn = {"tags": ["hide-input"], "alt": "A line that rises"}
+    drawn = {"tags": ["hide-input", "nbval-ignore-output"], "alt": "A line that rises"}
     assert shown[1][0].startswith("#@title Install")
     assert shown[1][1] == folded | {"tags": ["nbval-skip"]}
     assert [shown[0], *shown[2:]] == [
@@ -272,7 +290,7 @@ def test_the_cells_of_the_sample(sample):
         ("#@title Figure", folded | drawn),
         (f"**Figure 1.** It *rises*, see [(1)]({LINE}).", {}),
         (f"[Figure 2]({SITE}book/part/first.html#fig-turn) turns it.", {}),
-        ("#@title Figure", folded),
+        ("#@title Figure", folded | {"tags": ["nbval-ignore-output"]}),
         ("**Figure 2.** It *turns*.", {}),
         ("#@title Check", folded),
         ("**Exercise 1 (Try it).**", {}),
@@ -397,12 +415,17 @@ def compared(root: Path) -> nbformat.NotebookNode:
     return next(cell for cell in cells if "compare-output" in cell.metadata.get("tags", []))
 
 
+def pictures(root: Path) -> list[nbformat.NotebookNode]:
+    outputs = [out for cell in read(root).cells for out in cell.get("outputs", [])]
+    return [out for out in outputs if "image/png" in out.get("data", {})]
+
+
 def test_values_and_outputs_come_from_the_last_run(root):
     write(root, executed_sample)
     node = read(root)
     assert "It took 17 steps" in node.cells[0].source
     cells = [cell for cell in node.cells if cell.get("outputs")]
-    assert [cell.execution_count for cell in cells] == [1]
+    assert [cell.execution_count for cell in cells] == [1, 2, 3]
     stream = {"output_type": "stream", "name": "stdout", "text": "answer 42\n"}
     assert [dict(out) for out in compared(root).outputs] == [stream]
     assert stale(root) == [], "the check needs no run"
@@ -411,6 +434,7 @@ def test_values_and_outputs_come_from_the_last_run(root):
 def test_what_is_there_stays_where_there_is_no_newer_run(root):
     write(root, executed_sample)
     before = (root / FIRST).read_bytes()
+    assert len(pictures(root)) == 2
     write(root, lambda path: None)
     assert (root / FIRST).read_bytes() == before
 
@@ -426,7 +450,7 @@ def test_an_output_goes_when_the_code_before_it_changes(root):
     write(root, executed_sample)
     edit(root / "book/part/first.md", "use_style()", "use_style()  # once")
     write(root, None)
-    assert compared(root).outputs == []
+    assert pictures(root) == compared(root).outputs == []
     assert compared(root).execution_count is None
 
 
@@ -434,6 +458,31 @@ def test_a_rich_output_cannot_be_compared(root):
     edit(root / "book/part/first.md", "tags: [hide-input]", "tags: [compare-output]")
     with pytest.raises(Exception, match="tagged compare-output, but its output has image/svg"):
         write(root, executed_sample)
+
+
+def test_a_preview_is_a_palette_png_in_light_colours_with_its_alt_text(root):
+    write(root, executed_sample)
+    first, slider = pictures(root)
+    assert first.metadata["image/png"]["alt"] == "A line that rises"
+    assert slider.metadata["image/png"]["alt"] == "One"
+    image = Image.open(io.BytesIO(base64.b64decode(first.data["image/png"])))
+    assert (image.mode, image.size) == ("P", (40, 20))
+    colours = image.convert("RGB")
+    assert colours.getpixel((5, 10)) == (0, 0, 255)
+    assert colours.getpixel((35, 10)) == (253, 253, 252)
+
+
+def test_a_preview_keeps_to_its_limit_and_is_the_same_each_time():
+    from dlbook_notebooks.previews import LIMIT, previews
+
+    noise = Image.frombytes("RGB", (600, 400), random.Random(0).randbytes(720_000))
+    large = io.BytesIO()
+    noise.save(large, "PNG")
+    output = new_output("display_data", {"image/png": base64.b64encode(large.getvalue()).decode()})
+    (once,), (again,) = previews([output], "Noise"), previews([output], "Noise")
+    assert once == again
+    assert len(base64.b64decode(once.data["image/png"])) <= LIMIT
+    assert previews([once], "Noise") == [once]
 
 
 # --- the site that the links lead to ---

@@ -17,7 +17,7 @@ from sphinx.config import Config
 from sphinx.util import logging
 from sphinx_exercise.nodes import is_exercise_node, is_solution_node
 
-from dlbook_notebooks import outputs
+from dlbook_notebooks import outputs, source
 from dlbook_notebooks.markdown import Markdown, folded
 
 LOGGER = logging.getLogger(__name__)
@@ -182,6 +182,8 @@ def install_code(config: Config) -> str:
 def _metadata(cell: NotebookNode) -> dict[str, Any]:
     """Return a cell's tags and the alt text of its picture."""
     tags = list(cell.metadata.get("tags", []))
+    if source.draws(cell) and outputs.COMPARED not in tags:
+        tags.append(outputs.DRAWN)
     alt = cell.metadata.get("mystnb", {}).get("image", {}).get("alt")
     return ({"tags": tags} if tags else {}) | ({"alt": alt} if alt else {})
 

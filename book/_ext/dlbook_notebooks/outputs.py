@@ -1,4 +1,4 @@
-"""What a run left behind: glued values for the text, and outputs that nbval compares."""
+"""What a run left behind: glued values for the text, outputs that nbval compares, previews."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from copy import deepcopy
 
 from nbformat import NotebookNode
 
+from dlbook_notebooks.previews import previews
+
 COMPARED = "compare-output"
+DRAWN = "nbval-ignore-output"  # a cell that draws: nbval would miss its SVG among the outputs
 GLUE = "application/papermill.record/"
 
 
@@ -36,7 +39,7 @@ def known(node: NotebookNode | None) -> list[tuple[str, list[NotebookNode]]]:
 
 
 def fill(new: NotebookNode, *runs: list[tuple[str, list[NotebookNode]]]) -> None:
-    """Give compared cells their outputs.
+    """Give cells that are compared or draw their outputs.
 
     They come from the last of `runs` whose code is the same up to there.
     """
@@ -45,8 +48,11 @@ def fill(new: NotebookNode, *runs: list[tuple[str, list[NotebookNode]]]) -> None
         for cell, (code, outputs) in zip(cells, run):
             if _code(cell) != code:
                 break
-            if COMPARED in cell.metadata.get("tags", []) and outputs:
+            tags = cell.metadata.get("tags", [])
+            if COMPARED in tags and outputs:
                 cell.outputs = list(_plain(outputs, cell))
+            elif DRAWN in tags:
+                cell.outputs = previews(outputs, cell.metadata.get("alt", ""))
     filled = [cell for cell in cells if cell.outputs]
     for count, cell in enumerate(filled, 1):
         cell.execution_count = count  # to nbval a cell without a count is one that never ran

@@ -53,6 +53,12 @@ def outputs(cell: NotebookNode) -> list[NotebookNode]:
     return [new_output("display_data", bundle) for bundle in data]
 
 
+def draws(cell: NotebookNode) -> bool:
+    """Whether a cell says that it draws."""
+    own = cell.metadata.get("mystnb", {})
+    return bool(own.get("figure") or own.get("image") or explored(cell.source))
+
+
 def explored(code: str) -> list[ast.Call]:
     """Return the calls of ``explore`` in a cell."""
     if "explore(" not in code:
