@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tools import toc
-from tools.address import ROOT
 from tools.layers import CIRCLE_FREE as ROOMS
+from tools.toc import ROOT
 
 TEMPLATES = Path(__file__).parent / "template"
 LONGEST = 24  # letters of a name: what is defined is named after it, and lines end at column 79

@@ -18,8 +18,8 @@ from dlbook_utils import records
 from dlbook_utils.records import ledger
 from dlbook_utils.runner import report, verdicts
 from tools import toc
-from tools.address import ROOT
 from tools.execute import BOOK_RECORD, read
+from tools.toc import ROOT
 
 BEGIN = "<!-- Written by `python -m tools.facts`. -->"
 END = "<!-- End of what is written by it. -->"

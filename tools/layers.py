@@ -16,8 +16,8 @@ from pathlib import Path
 from importlinter.cli import lint_imports
 
 from tools import toc
-from tools.address import ROOT
 from tools.same_code import PACKAGE
+from tools.toc import ROOT
 
 ENGINE = f"{PACKAGE}.runner"
 PLUMBING = ("page", "data", "records")

@@ -14,7 +14,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tools.address import ROOT
+from tools.toc import ROOT
 
 PYTHON = "3.11.5"  # the oldest that all dependencies support
 HEAD = "# Everything that requirements.txt brings along. Rewrite with: make lock\n"

@@ -26,7 +26,8 @@ from markdown_it.token import Token
 from myst_parser.config.main import MdParserConfig
 from myst_parser.parsers.mdit import create_md_parser
 
-from tools import address, sentences
+from tools import sentences
+from tools.toc import ROOT
 
 DIRECTIVE = re.compile(r"\{([\w:.+-]+)\}")
 FOOTNOTE = re.compile(r"\[\^[^\]]+\]:\s*")
@@ -80,7 +81,8 @@ def edits(text: str) -> list[Edit]:
 @lru_cache
 def parser() -> MarkdownIt:
     """Return MyST's parser with the book's extensions, as far as it divides a text into blocks."""
-    extensions = set(address.config()["parse"]["myst_enable_extensions"])
+    config = yaml.safe_load((ROOT / "_config.yml").read_text("utf-8"))
+    extensions = set(config["parse"]["myst_enable_extensions"])
     markdown = create_md_parser(MdParserConfig(enable_extensions=extensions), RendererHTML)
     markdown.core.ruler.enableOnly(["normalize", "block"])
     return markdown
@@ -240,7 +242,7 @@ def _fold(text: str, indent: int) -> str:
 # --- the command ---
 
 
-def main(arguments: list[str] | None = None, root: Path = address.ROOT) -> int:
+def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
     """Run the command; return its exit status."""
     options = argparse.ArgumentParser(prog="tools.prose", description=__doc__.split("\n")[0])
     options.add_argument("--check", action="store_true", help="change nothing; 1 if there is more")

@@ -7,7 +7,7 @@ from matplotlib.colors import to_rgb
 
 from dlbook_utils.page import claims, palette, plotting
 from dlbook_utils.page.palette import Color
-from tools.address import ROOT
+from tools.toc import ROOT
 
 HEX = re.compile(r"(?<![\w&])#(?:[0-9a-fA-F]{3,4}|[0-9a-fA-F]{6}|[0-9a-fA-F]{8})\b")
 SOURCES = ("dlbook_utils", "book", "tools")

@@ -16,11 +16,12 @@ import yaml
 from bs4 import BeautifulSoup
 
 from dlbook_utils.page import palette
-from tools import address, assets
+from tools import assets
 
 ROOT = Path(__file__).resolve().parents[2]
 SVG = '<svg xmlns="http://www.w3.org/2000/svg" width="30pt" height="15pt" viewBox="0 0 30 15"/>'
 CLAIM = "application/vnd.dlbook.claim+json"
+COLAB, BINDER = "https://colab.research.google.com/github", "https://mybinder.org/v2/gh"
 FRAMES = "application/vnd.dlbook.frames+json"
 PARTS = ["book/_ext", "book/_static", "book/_templates", "_build/assets", "node_modules"]
 CHILD = """
@@ -67,6 +68,9 @@ def good(tmp_path_factory, browser_assets):
     for name, text in GOOD_PAGES.items():
         book.page(name, text)
     book.notebook("claimed", *GOOD_CLAIMS, text="A first paragraph with $x$.")
+    book.notebook("checked", {}, code='check("The sums agree", 1 == 1)')
+    book.notebook("tagged", {}, tag="hide-input")
+    book.notebook("silent", tag="remove-input")
     book.notebook("slider", frames(), text="See {numref}`fig-rate`.")
     book.page("claims", "# Claims\n\n```{claims}\n```\n")
     assert book.build() == ""
@@ -107,10 +111,13 @@ class Book:
         self._enter(name)
         (self.folder / "book" / f"{name}.md").write_text(text)
 
-    def notebook(self, name: str, *outputs: dict, text: str = "") -> None:
+    def notebook(
+        self, name: str, *outputs: dict, text: str = "", code: str = "print(1)", tag: str = ""
+    ) -> None:
         """Write a chapter with one code cell that has these outputs, and its notebook."""
         self._enter(name)
-        cell = nbformat.v4.new_code_cell("print(1)", outputs=[_output(o) for o in outputs], id="a")
+        cell = nbformat.v4.new_code_cell(code, outputs=[_output(o) for o in outputs], id="a")
+        cell.metadata.tags = [tag] * bool(tag)
         head = nbformat.v4.new_markdown_cell(f"# {name}\n\n{text}", id="b")
         chapter = nbformat.v4.new_notebook(cells=[head, cell])
         chapter.metadata.kernelspec = {"name": "python3", "display_name": "P", "language": "python"}
@@ -383,13 +390,34 @@ def test_a_slider_has_its_frames_and_a_number(good):
 # ---- the page around ----------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("name", ["checked", "tagged"])
+def test_code_that_only_reports_or_is_tagged_folds_below_its_box(good, name):
+    output, folded = good.html(f"book/{name}").select_one(".cell").find_all(recursive=False)
+    assert "cell_output" in output["class"]
+    assert folded.name == "details"
+    assert folded.select_one("summary .collapsed").text == "Show the code"
+    assert folded.select_one(".cell_input pre")
+
+
+def test_a_cell_that_shows_neither_code_nor_output_is_empty(good):
+    assert good.html("book/silent").select_one(".cell").get_text(strip=True) == ""
+
+
+def test_code_that_works_stays_in_sight_above_what_it_shows(good):
+    code, output = good.html("book/claimed").select_one(".cell").find_all(recursive=False)
+    assert "cell_input" in code["class"]
+    assert "cell_output" in output["class"]
+
+
 def test_a_chapter_has_buttons_that_open_its_notebook(good):
     page = good.html("book/claimed")
+    repository = yaml.safe_load((ROOT / "_config.yml").read_text("utf-8"))["repository"]["url"]
+    slug = repository.removeprefix("https://github.com/")
     links = {link.text: link["href"] for link in page.select(".page-tools a")}
-    assert links["Colab"] == address.colab("notebooks/claimed.ipynb")
-    assert links["Binder"] == address.binder("notebooks/claimed.ipynb")
+    assert links["Colab"] == f"{COLAB}/{slug}/blob/main/notebooks/claimed.ipynb"
+    assert links["Binder"] == f"{BINDER}/{slug}/main?urlpath=lab/tree/notebooks/claimed.ipynb"
     assert links["Edit"].endswith("/edit/main/book/claimed.ipynb")
-    assert links["Issue"].startswith(address.repository() + "/issues/new?title=In%20book/claimed")
+    assert links["Issue"].startswith(f"{repository}/issues/new?title=In%20book/claimed")
     for button in ("Notebook", "Source"):
         assert (good.folder / "out" / "book" / links[button]).resolve().is_file()
     first = {link.text for link in good.html("book/index").select(".page-tools a")}

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 
 import pytest
+from dlbook_site import links
+from sphinx.config import Config
 
-from tools import address
+from tools.notebooks import settings
+from tools.toc import ROOT
 
-ROOT = address.ROOT
 OTHERS = {"pytorch/vision"}  # other projects that these files may name
 ADDRESSES = (
     r"github\.com/([\w.-]+/[\w.-]+)",
@@ -30,27 +32,36 @@ def test_every_form_of_an_address_is_recognised():
     assert named(text) == {"a/b", "c/d", "e/f"}
 
 
+def configured(**options: str) -> Config:
+    """Return settings as Jupyter Book makes them of _config.yml."""
+    config = Config()
+    config.html_theme_options = options
+    config.html_baseurl = ""
+    return config
+
+
 @pytest.mark.parametrize("name", ["README.md", "CITATION.cff", "pyproject.toml", "CONTRIBUTING.md"])
 def test_no_file_names_another_address_of_the_project(name):
     path = ROOT / name
     text = path.read_text("utf-8") if path.exists() else ""
-    assert named(text) <= {address.slug()}
+    theme = settings(ROOT)["html_theme_options"]
+    own = configured(repository_url=theme["repository_url"])
+    assert named(text) <= {links.slug(own)}
 
 
-def test_everything_is_derived_from_the_settings(tmp_path):
-    settings = "repository: {url: https://github.com/a/b/, branch: dev}\n"
-    (tmp_path / "_config.yml").write_text(settings)
-    assert address.repository(tmp_path) == "https://github.com/a/b"
-    assert address.site(tmp_path) == "https://a.github.io/b/"
-    assert address.page("x/y", "z", tmp_path) == "https://a.github.io/b/x/y.html#z"
-    assert address.colab("n.ipynb", tmp_path).endswith("/github/a/b/blob/dev/n.ipynb")
-    assert address.binder("n.ipynb", tmp_path).endswith("/gh/a/b/dev?urlpath=lab/tree/n.ipynb")
-    assert address.raw("p.svg", tmp_path) == "https://raw.githubusercontent.com/a/b/dev/p.svg"
-    assert address.blob("p.py", tmp_path) == "https://github.com/a/b/blob/dev/p.py"
+def test_everything_is_derived_from_the_settings():
+    config = configured(repository_url="https://github.com/a/b/", repository_branch="dev")
+    assert links.repository(config) == "https://github.com/a/b"
+    assert links.site(config) == "https://a.github.io/b/"
+    assert links.page(config, "x/y") == "https://a.github.io/b/x/y.html"
+    assert links.notebook("book/x/y") == "notebooks/x/y.ipynb"
+    assert links.colab(config, "n.ipynb").endswith("/github/a/b/blob/dev/n.ipynb")
+    assert links.binder(config, "n.ipynb").endswith("/gh/a/b/dev?urlpath=lab/tree/n.ipynb")
+    assert links.raw(config, "p.svg") == "https://raw.githubusercontent.com/a/b/dev/p.svg"
+    assert links.blob(config, "p.py") == "https://github.com/a/b/blob/dev/p.py"
 
 
 @pytest.mark.parametrize("url", ["https://gitlab.com/a/b", "https://github.com/a", ""])
-def test_an_address_that_is_no_repository_is_an_error(tmp_path, url):
-    (tmp_path / "_config.yml").write_text(f"repository: {{url: '{url}'}}\n")
+def test_an_address_that_is_no_repository_is_an_error(url):
     with pytest.raises(ValueError, match="expected https://github.com/OWNER/NAME"):
-        address.repository(tmp_path)
+        links.repository(configured(repository_url=url))

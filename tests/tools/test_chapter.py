@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from tools import assets, chapter, prose, sabotage, same_code, toc
-from tools.address import ROOT
+from tools.toc import ROOT
 
 NAME = "vision/a-name-of-24-letters-now"
 FOLDERS = ("book", "dlbook_utils", "records", "tests", "tools")

@@ -6,7 +6,7 @@ import pytest
 
 from dlbook_utils.runner import verdicts
 from tools import facts
-from tools.address import ROOT
+from tools.toc import ROOT
 
 LINE = {"key": "book 1", "device": "CPU of a kind", "driver": "", "versions": {}, "seed": 0}
 LINE |= {

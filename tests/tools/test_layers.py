@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tools.address import ROOT
+from tools.toc import ROOT
 
 HEAD = "---\nkernelspec: {name: python3}\n---\n# Title\n"
 FILES = {

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import io
+import os
+import random
 import re
 import shutil
 import subprocess
@@ -9,26 +13,31 @@ import sys
 from html import unescape
 from pathlib import Path
 
+import jupytext
 import nbformat
 import pytest
+import yaml
 from markdown_it import MarkdownIt
 from nbformat.v4 import new_output
+from PIL import Image
 
-from tools import address, toc
-from tools.notebooks.__main__ import made, main, orphans, stale, write
-from tools.notebooks.book import FORMATS, Book
-from tools.notebooks.inline import MISSING, Inline
-from tools.notebooks.render import Renderer
-from tools.notebooks.syntax import SourceError
+from tools import toc
+from tools.notebooks import SourceError, made, main, orphans, stale, write
+from tools.toc import ROOT
 
-ROOT = address.ROOT
-SAMPLE = Path(__file__).parents[1] / "fixtures" / "sample_book"
-IMPORT = "from IPython.display import SVG"
-DRAW = """SVG('<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 8 8"/>')"""
+FIXTURES = ROOT / "tests" / "fixtures"
+SITE = "https://sample.github.io/book/"
+REPOSITORY = {"url": "https://github.com/sample/book", "branch": "main"}
 FIRST, SECOND = "notebooks/part/first.ipynb", "notebooks/part/second.ipynb"
+CONSTRUCT = "notebooks/part/constructs.ipynb"
 CHAPTERS = toc.chapters(ROOT)
 NAMES = [page.name for page in CHAPTERS]
+HEAD = """---
+jupytext: {text_representation: {extension: .md, format_name: myst}}
+kernelspec: {display_name: Python 3, language: python, name: python3}
+---
 
+"""
 LEFTOVERS = {
     "directive": r"^[ >]*(`{3,}|:{3,}|~{3,})\s*\{",
     "colon fence": r"^[ >]*:{3,}",
@@ -46,9 +55,49 @@ LEFTOVERS = {
 }
 
 
-def sample(tmp_path: Path) -> Path:
-    """Return a copy of the sample book that a test may change."""
-    return Path(shutil.copytree(SAMPLE, tmp_path / "book"))
+def constructs() -> dict[str, tuple[str, str]]:
+    """Return the source and the expected Markdown of each construct by its name."""
+    text = (FIXTURES / "constructs.txt").read_text("utf-8")
+    parts = (part.split("\n", 1) for part in re.split(r"^=== ", text, flags=re.M)[1:])
+    return {name: tuple(body.strip("\n").split("\n--- becomes\n")) for name, body in parts}
+
+
+CONSTRUCTS = constructs()
+
+
+def copy(folder: Path) -> Path:
+    """Make the sample book in a folder, with the project's settings; return the folder."""
+    shutil.copytree(FIXTURES / "sample_book", folder, dirs_exist_ok=True)
+    (folder / "book" / "_ext").symlink_to(ROOT / "book" / "_ext")
+    settings = yaml.safe_load((ROOT / "_config.yml").read_text("utf-8"))
+    settings |= {"repository": REPOSITORY, "html": {"baseurl": SITE}}
+    (folder / "_config.yml").write_text(yaml.safe_dump(settings), "utf-8")
+    sections = [f"## {name}\n\n{source}" for name, (source, _) in CONSTRUCTS.items()]
+    page = HEAD + "\n\n".join(["# All constructs", *sections]) + "\n"
+    (folder / "book" / "part" / "constructs.md").write_text(page, "utf-8")
+    return folder
+
+
+@pytest.fixture
+def root(tmp_path) -> Path:
+    """A sample book that a test may change."""
+    return copy(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def untouched(tmp_path_factory) -> Path:
+    """The sample book as it is."""
+    return copy(tmp_path_factory.mktemp("sample"))
+
+
+@pytest.fixture(scope="session")
+def sample(untouched) -> dict[str, nbformat.NotebookNode]:
+    """The notebooks of the sample book as it is."""
+    return parsed(made(untouched))
+
+
+def parsed(notebooks: dict[str, str]) -> dict[str, nbformat.NotebookNode]:
+    return {path: nbformat.reads(text, as_version=4) for path, text in notebooks.items()}
 
 
 def edit(path: Path, old: str, new: str) -> None:
@@ -56,8 +105,8 @@ def edit(path: Path, old: str, new: str) -> None:
     path.write_text(path.read_text("utf-8").replace(old, new), "utf-8")
 
 
-def read(root: Path, path: str) -> nbformat.NotebookNode:
-    return nbformat.reads(made(root)[path], as_version=4)
+def texts(node: nbformat.NotebookNode) -> str:
+    return "\n\n".join(cell.source for cell in node.cells if cell.cell_type == "markdown")
 
 
 def leftovers(markdown: str) -> list[str]:
@@ -70,25 +119,6 @@ def leftovers(markdown: str) -> list[str]:
     text = re.sub(r"(?<![`}])(`{1,2})(?!`).+?(?<!`)\1(?!`)", "", "\n".join(lines), flags=re.S)
     bare = re.sub(r"\$\$.+?\$\$(?!\s*\()|(?<![$\\])\$[^$\n]+\$(?!\$)", "", text, flags=re.S)
     return [kind for kind, sign in LEFTOVERS.items() if re.search(sign, bare, re.M)]
-
-
-def constructs() -> dict[str, tuple[str, str]]:
-    """Return the source and the expected Markdown of each construct by its name."""
-    text = (SAMPLE.parent / "constructs.txt").read_text("utf-8")
-    parts = (part.split("\n", 1) for part in re.split(r"^=== ", text, flags=re.M)[1:])
-    return {name: tuple(body.strip("\n").split("\n--- becomes\n")) for name, body in parts}
-
-
-CONSTRUCTS = constructs()
-
-
-BOOK = Book.read(SAMPLE)
-
-
-def render(text: str) -> str:
-    values = {"acc": "97.2 %", "ratio": "3.14"}
-    facts = {"wordcount-minutes": "7"}
-    return Renderer(Inline(BOOK, BOOK.pages[1], values=values, facts=facts)).cell(text, 1)
 
 
 # --- the real notebooks ---
@@ -109,58 +139,63 @@ def test_a_notebook_is_valid_and_plain(page):
     node = nbformat.read(ROOT / page.notebook, as_version=4)
     nbformat.validate(node)
     assert len({cell.id for cell in node.cells}) == len(node.cells)
-    texts = [cell.source for cell in node.cells if cell.cell_type == "markdown"]
-    assert {text: found for text in texts if (found := leftovers(text))} == {}
+    markdown = [cell.source for cell in node.cells if cell.cell_type == "markdown"]
+    assert {text: found for text in markdown if (found := leftovers(text))} == {}
 
 
 @pytest.mark.parametrize("page", CHAPTERS, ids=NAMES)
 def test_no_value_and_no_compared_output_is_missing(page):
     node = nbformat.read(ROOT / page.notebook, as_version=4)
     values = node.metadata.dlbook.glue
-    assert [name for name, value in values.items() if value == MISSING] == [], "run make book first"
+    assert [name for name, value in values.items() if value == "…"] == [], "run make book first"
     cells = [cell for cell in node.cells if "compare-output" in cell.metadata.get("tags", [])]
     assert [cell.source for cell in cells if not cell.outputs] == [], "run make book first"
 
 
 @pytest.mark.parametrize("page", CHAPTERS, ids=NAMES)
-def test_only_compared_cells_have_outputs_and_these_are_text(page):
+def test_outputs_are_compared_text_or_small_pictures_that_are_not(page):
     node = nbformat.read(ROOT / page.notebook, as_version=4)
     for cell in (cell for cell in node.cells if cell.cell_type == "code"):
-        compared = "compare-output" in cell.metadata.get("tags", [])
-        assert compared or (cell.outputs == [] and cell.execution_count is None)
-        assert {kind for out in cell.outputs for kind in out.get("data", {})} <= {"text/plain"}
+        tags = cell.metadata.get("tags", [])
+        kinds = {kind for out in cell.outputs for kind in out.get("data", {"text/plain": ""})}
+        assert cell.outputs or cell.execution_count is None
+        assert kinds <= {"text/plain"} if "compare-output" in tags else kinds <= {"image/png"}
+        assert "image/png" not in kinds or "nbval-ignore-output" in tags
+
+
+def test_pictures_are_small_alone_and_together():
+    sizes = []
+    for page in CHAPTERS:
+        node = nbformat.read(ROOT / page.notebook, as_version=4)
+        outputs = [out for cell in node.cells for out in cell.get("outputs", [])]
+        pictures = [
+            out["data"]["image/png"] for out in outputs if "image/png" in out.get("data", {})
+        ]
+        sizes += [len(base64.b64decode(picture)) for picture in pictures]
+    assert max(sizes, default=0) <= 12_000
+    assert sum(sizes) <= 3_000_000
 
 
 @pytest.mark.parametrize("page", CHAPTERS, ids=NAMES)
 def test_links_to_the_repository_point_at_files_that_exist(page):
     node = nbformat.read(ROOT / page.notebook, as_version=4)
-    text = "\n".join(cell.source for cell in node.cells if cell.cell_type == "markdown")
-    start = "|".join(re.escape(place("", ROOT)) for place in PLACES)
-    paths = re.findall(rf"(?:{start})([^\s()]+)", text)
+    paths = re.findall(r"(?:/blob/main/|/lab/tree/|/main/)([^\s()#]+)", texts(node))
     assert page.notebook in paths
     assert [path for path in paths if not (ROOT / path).is_file()] == []
-
-
-PLACES = (address.colab, address.binder, address.raw, address.blob)
-
-
-def test_the_site_words_numbers_as_the_notebooks_do():
-    words = address.config()["sphinx"]["config"].get("numfig_format", {})
-    assert words.get("figure") == FORMATS["figure"], "_config.yml: numfig_format"
 
 
 # --- the constructs of MyST ---
 
 
 @pytest.mark.parametrize("name", CONSTRUCTS)
-def test_a_construct_becomes_plain_markdown(name):
-    source, expected = CONSTRUCTS[name]
-    assert render(source) == expected.strip("\n")
+def test_a_construct_becomes_plain_markdown(sample, name):
+    text = texts(sample[CONSTRUCT])
+    section = text.split(f"## {name}\n\n")[1].split("\n\n## ")[0]
+    assert section == CONSTRUCTS[name][1].strip("\n")
 
 
-@pytest.mark.parametrize("name", CONSTRUCTS)
-def test_no_construct_leaves_anything(name):
-    assert leftovers(render(CONSTRUCTS[name][0])) == []
+def test_no_construct_leaves_anything(sample):
+    assert [leftovers(cell.source) for cell in sample[CONSTRUCT].cells] == [[], [], []][:2]
 
 
 MYST = {
@@ -185,151 +220,140 @@ def test_the_search_for_leftovers_finds_each_kind(kind):
     assert kind in leftovers(f"Some text.\n\n{MYST[kind]}\n\nMore.")
 
 
-ERRORS = {
-    "```{unheard-of}\n```": "first.md:3: {unheard-of} is unknown",
-    ":::{note}\nfine\n\n{nonsense}`x`\n:::": "first.md:6: unknown role {nonsense}",
-    "```{note} a `tick` in it\n```": "first.md:3: '```{note} a `tick` in it' opens no directive",
-    "{ref}`nowhere`": "first.md:3: no label is called 'nowhere'",
-    "{eq}`nowhere`": "no equation is called 'nowhere'",
-    "{term}`nowhere`": "no term is called 'nowhere'",
-    "{cite:t}`nobody1900`": "no work is called 'nobody1900'",
-    "{doc}`nowhere`": "no page is called 'nowhere'",
-    "{{ nothing }}": "unknown substitution 'nothing'",
-    "[text](nowhere.png)": "there is no file book/part/nowhere.png",
-    "```{figure} circle.svg\nNo alt.\n```": "{figure} has no :alt:",
-    "```{solution} nowhere\n```": "solves 'nowhere'",
-    "```{exercise}\nNo label.\n```": "{exercise} has no label",
-    "```{solution-end}\n```": "closes a gate that is not open",
+# --- mistakes ---
+
+MISTAKES = {  # in the source: what is said of it
+    "```{unheard-of}\n```": "Unknown directive type: 'unheard-of'",
+    "{nonsense}`x`": "Unknown interpreted text role",
+    "{ref}`nowhere`": "undefined label: 'nowhere'",
+    "{eq}`nowhere`": "equation not found: nowhere",
+    "{numref}`nowhere`": "undefined label: 'nowhere'",
+    "{term}`nowhere`": "term not in glossary: 'nowhere'",
+    "{cite:t}`nobody1900`": "could not find bibtex key",
+    "{doc}`nowhere`": "unknown document: 'nowhere'",
+    "[text](nowhere.md)": "cross-reference target not found: 'nowhere.md'",
+    "![](circle.svg)": "no alt text for",
+    "```{solution} nowhere\n:label: sol-nowhere\n```": "solves 'nowhere', which is no exercise",
+    "\\begin{align}\na\n\\end{align}": r"write \begin{aligned} ... within $$ ... $$",
+    "```{hlist}\n- a\n- b\n```": "cannot show a hlist here",
+    "```{code-cell} ipython3\n---\nmystnb: {figure: {caption: Nameless}}\n---\n1\n```": "needs a",
 }
 
 
-@pytest.mark.parametrize("text", ERRORS)
-def test_what_cannot_be_rendered_is_an_error_with_its_place(text):
-    with pytest.raises(SourceError, match=re.escape(ERRORS[text])):
-        render(f"A\n\n{text}")
+@pytest.fixture(scope="session")
+def complaints(tmp_path_factory) -> dict[int, str]:
+    """What is said, by line, of a chapter in which everything is wrong."""
+    folder = copy(tmp_path_factory.mktemp("mistakes"))
+    page = folder / "book/part/first.md"
+    page.write_text(HEAD + "# Mistakes\n\n" + "\n\n".join(MISTAKES) + "\n", "utf-8")
+    for other in ("second", "constructs"):
+        (folder / f"book/part/{other}.md").write_text("# Nothing\n", "utf-8")
+    with pytest.raises(SourceError) as error:
+        made(folder)
+    lines: dict[int, str] = {}
+    for line in str(error.value).split("\n"):
+        place = re.match(r"book/part/first(?:\.md)?:(\d+)?", line)
+        if place:
+            lines[int(place[1] or 0)] = lines.get(int(place[1] or 0), "") + line
+    return lines
 
 
-def test_the_command_reports_an_unknown_directive(tmp_path, capsys):
-    root = sample(tmp_path)
-    edit(root / "book/part/first.md", "The end.", "```{unheard-of}\n```")
+@pytest.mark.parametrize("source", MISTAKES)
+def test_a_mistake_is_an_error_that_names_file_and_line(complaints, source):
+    text = HEAD + "# Mistakes\n\n" + "\n\n".join(MISTAKES)
+    line = 1 + text[: text.index(source)].count("\n")
+    near = "".join(complaints.get(line + more, "") for more in range(5))
+    assert MISTAKES[source] in near, complaints
+
+
+def test_the_command_reports_a_mistake_and_writes_nothing(root, capsys):
+    edit(root / "book/part/first.md", "The end.", "{ref}`nowhere`")
     assert main([], root) == 1
-    line = root.joinpath("book/part/first.md").read_text().split("\n").index("```{unheard-of}") + 1
-    assert f"book/part/first.md:{line}: {{unheard-of}} is unknown" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("change", ["gate", "number", "label", "title"])
-def test_a_chapter_that_is_wrong_as_a_whole_is_an_error(tmp_path, change):
-    root, end = sample(tmp_path), "```{solution-end}\n```"
-    first, second = root / "book/part/first.md", root / "book/part/second.md"
-    if change == "gate":
-        edit(first, end, "")
-    elif change == "number":
-        edit(first, "The end.", "\\begin{align}\na\n\\end{align}")
-    elif change == "label":
-        edit(second, "fig-circle", "fig-line")
-    else:
-        edit(second, "# The second", "The second")
-    messages = {"gate": "never closed", "number": "align\\*", "label": "is also in", "title": "# T"}
-    with pytest.raises(SourceError, match=messages[change]):
-        made(root)
+    assert re.search(r"book/part/first\.md:\d+: .*undefined label", capsys.readouterr().err)
+    assert not (root / "notebooks").exists()
 
 
 # --- the cells of a notebook ---
 
 
-def test_the_cells_of_the_sample():
-    cells = read(SAMPLE, FIRST).cells
-    shown = [(cell.cell_type, cell.source.split("\n")[0], dict(cell.metadata)) for cell in cells]
+def test_the_cells_of_the_sample(sample):
+    cells = sample[FIRST].cells
+    shown = [(cell.source.split("\n")[0], dict(cell.metadata)) for cell in cells]
     folded = {"cellView": "form", "jupyter": {"source_hidden": True}}
-    title, install = shown[0], shown[1]
-    assert title == ("markdown", "# The first chapter", {})
-    assert install[1].startswith("#@title Install")
-    assert install[2] == folded | {"tags": ["nbval-skip"]}
-    assert shown[2:] == [
-        ("code", IMPORT, {}),
-        ("markdown", "## Mathematics", {}),
-        (
-            "code",
-            DRAW,
-            {
-                "alt": "A line that rises",
-                "jupyter": {"source_hidden": True},
-                "tags": ["hide-input"],
-            },
-        ),
-        ("markdown", f"**Figure 1.** It *rises*, see [(1)]({LINE}).", {}),
-        ("markdown", "**Exercise 1 (Try it).**", {"tags": ["aside"]}),
-        ("code", 'print("answer", 42)', {"tags": ["compare-output"]}),
-        ("markdown", "<details>", {}),
-        ("code", "#@title Solution", folded),
-        ("markdown", "<details>", {}),
-        ("code", "#@title Solution", folded | {"tags": ["raises-exception"]}),
-        ("markdown", "The end.", {}),
-        ("markdown", "## References", {}),
+    drawn = {"tags": ["hide-input", "nbval-ignore-output"], "alt": "A line that rises"}
+    assert shown[1][0].startswith("#@title Install")
+    assert shown[1][1] == folded | {"tags": ["nbval-skip"]}
+    assert [shown[0], *shown[2:]] == [
+        ("# The first chapter", {}),
+        ("import matplotlib.pyplot as plt", {}),
+        ("## Mathematics", {}),
+        ("#@title Figure", folded | drawn),
+        (f"**Figure 1.** It *rises*, see [(1)]({LINE}).", {}),
+        (f"[Figure 2]({SITE}book/part/first.html#fig-turn) turns it.", {}),
+        ("#@title Figure", folded | {"tags": ["nbval-ignore-output"]}),
+        ("**Figure 2.** It *turns*.", {}),
+        ("#@title Check", folded),
+        ("**Exercise 1 (Try it).**", {}),
+        ('print("answer", 42)', {"tags": ["compare-output"]}),
+        ("<details>", {}),
+        ("#@title Solution", folded),
+        ("<details>", {}),
+        ("#@title Solution", folded | {"tags": ["raises-exception"]}),
+        ("The end.", {}),
+        ("## References", {}),
     ]
 
 
-LINE = "https://sample.github.io/book/book/part/first.html#equation-eq-line"
+LINE = f"{SITE}book/part/first.html#equation-eq-line"
 
 
-def test_the_title_is_followed_by_links():
-    links = read(SAMPLE, SECOND).cells[0].source.split("\n")[2]
-    assert "(https://sample.github.io/book/book/part/second.html)" in links
+@pytest.mark.parametrize("path", [FIRST, SECOND])
+def test_code_is_what_the_author_wrote(sample, untouched, path):
+    page = untouched / path.replace("notebooks", "book").replace(".ipynb", ".md")
+    written = jupytext.read(page).cells
+    cells = [cell for cell in sample[path].cells if cell.cell_type == "code"][1:]
+    code = [re.sub(r"\A#@title .*\n", "", cell.source) for cell in cells]
+    assert code == [cell.source for cell in written if cell.cell_type == "code"]
+
+
+def test_the_title_is_followed_by_links(sample):
+    links = sample[SECOND].cells[0].source.split("\n")[2]
+    assert f"({SITE}book/part/second.html)" in links
     colab = "https://colab.research.google.com/github/sample/book/blob/main/"
     assert f"({colab}{SECOND})" in links
     assert f"(https://mybinder.org/v2/gh/sample/book/main?urlpath=lab/tree/{SECOND})" in links
 
 
-def test_a_figure_with_a_slider_has_its_number_and_caption(tmp_path):
-    root = sample(tmp_path)
-    call = 'explore(draw, "w", name="fig-turn",\n        caption="It "\n        "*turns*.")'
-    new = f"{{numref}}`fig-turn`\n\n```{{code-cell}} ipython3\n{call}\n```\n\nThe end."
-    edit(root / "book/part/first.md", "The end.", new)
-    texts = [cell.source for cell in read(root, FIRST).cells]
-    assert texts[texts.index(call) + 1] == "**Figure 2.** It *turns*."
-    assert "**Figure 3.** A *disc*" in "\n".join(cell.source for cell in read(root, SECOND).cells)
+def test_solutions_are_folded_and_say_whose_they_are(sample):
+    text = [cell.source for cell in sample[FIRST].cells if "<details>" in cell.source]
+    title = "<summary><b>Solution to Exercise 1 (Try it)</b></summary>"
+    assert text[0] == f"<details>\n{title}\n\nThink first.\n\n</details>"
+    assert "<b>Solution to Exercise 1 (Try it), continued</b>" in text[1]
 
 
-def test_solutions_are_folded_and_say_whose_they_are():
-    text = [cell.source for cell in read(SAMPLE, FIRST).cells if "<details>" in cell.source]
-    assert text[0] == (
-        "<details>\n<summary><b>Solution to Exercise 1</b></summary>\n\nThink first.\n\n</details>"
-    )
-    assert "<b>Solution to Exercise 1, continued</b>" in text[1]
+def test_works_are_listed_that_are_cited_and_no_others(sample):
+    last = sample[FIRST].cells[-1].source
+    assert last.startswith("## References\n\n- Frank Rosenblatt. The perceptron: a")
+    assert last.endswith("1958. [doi:10.1037/h0042519](https://doi.org/10.1037/h0042519).")
+    assert "References" not in texts(sample[SECOND])
 
 
-def test_a_chapter_that_places_its_references_gets_no_second_list(tmp_path):
-    root = sample(tmp_path)
-    edit(root / "book/part/first.md", "The end.", "## Reading\n\n```{bibliography}\n```")
-    last = read(root, FIRST).cells[-1].source
-    assert last.startswith("## Reading\n\n- Rosenblatt, F. (1958). *The perceptron: a")
-    assert last.endswith(
-        "Psychological Review 65(6), pp. 386–408. <https://doi.org/10.1037/h0042519>"
-    )
-
-
-def test_ids_survive_an_insertion_and_differ_between_like_cells(tmp_path):
-    root = sample(tmp_path)
+def test_ids_survive_an_insertion_and_differ_between_like_cells(root, sample):
     same = "```{code-cell} ipython3\n1 + 1\n```\n"
     edit(root / "book/part/first.md", "The end.", f"{same}\n{same}\nThe end.")
-    before, after = read(SAMPLE, FIRST).cells, read(root, FIRST).cells
+    before, after = sample[FIRST].cells, parsed(made(root))[FIRST].cells
     ids = [cell.id for cell in after]
     assert len(after) == len(before) + 2
     assert len(set(ids)) == len(ids)
     assert [id_ for id_ in ids if id_ in {cell.id for cell in before}] == [c.id for c in before]
 
 
-def test_the_same_sources_give_the_same_bytes():
-    assert made(SAMPLE) == made(SAMPLE)
-
-
 # --- staleness ---
 
 
-def test_a_change_of_the_source_makes_the_notebook_stale(tmp_path, capsys):
-    root = sample(tmp_path)
-    assert stale(root) == [f"{FIRST} is missing", f"{SECOND} is missing"]
-    assert write(root, None) == [FIRST, SECOND]
+def test_a_change_of_the_source_makes_the_notebook_stale(root, capsys):
+    assert stale(root) == [f"{path} is missing" for path in (CONSTRUCT, FIRST, SECOND)]
+    assert write(root, None) == [CONSTRUCT, FIRST, SECOND]
     assert main(["--check"], root) == 0
     edit(root / "book/part/first.md", "The end.", "The very end.")
     assert main(["--check"], root) == 1
@@ -338,153 +362,183 @@ def test_a_change_of_the_source_makes_the_notebook_stale(tmp_path, capsys):
     assert SECOND not in said
     assert "run make notebooks" in said
     assert write(root, None) == [FIRST]
-    assert stale(root) == []
 
 
-def test_an_orphan_is_found_and_removed(tmp_path):
-    root = sample(tmp_path)
+def test_an_orphan_is_found_and_removed(root):
     write(root, None)
     (root / "notebooks/old.ipynb").write_text("{}")
     assert stale(root) == ["notebooks/old.ipynb is an orphan: no chapter makes it"]
     write(root, None)
-    assert stale(root) == []
+    assert not (root / "notebooks/old.ipynb").exists()
 
 
-def test_a_change_elsewhere_that_moves_a_number_makes_stale(tmp_path):
-    root = sample(tmp_path)
+def test_a_change_elsewhere_that_moves_a_number_makes_stale(root):
     write(root, None)
     edit(root / "book/part/first.md", "The end.", "$$ c = d $$ (eq-new)")
-    assert [problem.split()[0] for problem in stale(root)] == [FIRST, SECOND]
+    assert [problem.split()[0] for problem in stale(root)] == [CONSTRUCT, FIRST, SECOND]
 
 
-# --- values and outputs of the last run ---
+# --- values, outputs and pictures of the last run ---
+
+SVG = """<svg xmlns="http://www.w3.org/2000/svg" width="30pt" height="15pt" viewBox="0 0 30 15">
+<style>:root{--ink:#0000ff}@media(prefers-color-scheme:dark){:root{--ink:#ff0000}}</style>
+<rect width="15" height="15" style="fill: var(--ink)"/></svg>"""
+FRAMES = {"label": "w", "values": ["1"], "alts": ["One"], "name": "", "caption": ""}
 
 
 def executed_sample(path: Path, steps: str = "17", printed: str = "answer 42\n"):
-    """Return the chapter as an execution leaves it: a glued value, a printed line."""
-    import jupytext
-
+    """Return the chapter as an execution leaves it: a glued value, a printed line, pictures."""
     node = jupytext.read(path)
     glued = {"application/papermill.record/text/plain": steps}
     about = {"scrapbook": {"name": "steps", "mime_prefix": "application/papermill.record/"}}
     for cell in node.cells:
-        if cell.source == IMPORT:
+        if cell.source.startswith("import"):
             cell.outputs = [new_output("display_data", glued, metadata=about)]
         elif cell.source.startswith("print"):
             pieces = printed[:3], printed[3:]
             cell.outputs = [new_output("stream", name="stdout", text=piece) for piece in pieces]
-        elif cell.source == DRAW:
-            cell.outputs = [new_output("display_data", {"image/png": "AAAA"})]
+        elif cell.source.startswith("plt"):
+            data = {"image/svg+xml": SVG, "text/plain": "<Figure size 1x1>"}
+            cell.outputs = [new_output("display_data", data)]
+        elif cell.source.startswith("explore"):
+            frames = {"application/vnd.dlbook.frames+json": FRAMES | {"frames": [SVG]}}
+            cell.outputs = [new_output("display_data", frames)]
     return node
 
 
+def read(root: Path) -> nbformat.NotebookNode:
+    return nbformat.read(root / FIRST, as_version=4)
+
+
 def compared(root: Path) -> nbformat.NotebookNode:
-    node = nbformat.read(root / FIRST, as_version=4)
-    return next(cell for cell in node.cells if "compare-output" in cell.metadata.get("tags", []))
+    cells = read(root).cells
+    return next(cell for cell in cells if "compare-output" in cell.metadata.get("tags", []))
 
 
-def test_values_and_compared_outputs_come_from_the_last_run(tmp_path):
-    root = sample(tmp_path)
+def pictures(root: Path) -> list[nbformat.NotebookNode]:
+    outputs = [out for cell in read(root).cells for out in cell.get("outputs", [])]
+    return [out for out in outputs if "image/png" in out.get("data", {})]
+
+
+def test_values_and_outputs_come_from_the_last_run(root):
     write(root, executed_sample)
-    node = nbformat.read(root / FIRST, as_version=4)
+    node = read(root)
     assert "It took 17 steps" in node.cells[0].source
+    cells = [cell for cell in node.cells if cell.get("outputs")]
+    assert [cell.execution_count for cell in cells] == [1, 2, 3]
     stream = {"output_type": "stream", "name": "stdout", "text": "answer 42\n"}
-    with_outputs = [cell for cell in node.cells if cell.get("outputs")]
-    assert [dict(out) for cell in with_outputs for out in cell.outputs] == [stream]
-    assert [cell.execution_count for cell in with_outputs] == [1]
+    assert [dict(out) for out in compared(root).outputs] == [stream]
     assert stale(root) == [], "the check needs no run"
 
 
-def test_values_and_outputs_stay_where_there_is_no_newer_run(tmp_path):
-    root = sample(tmp_path)
+def test_what_is_there_stays_where_there_is_no_newer_run(root):
     write(root, executed_sample)
     before = (root / FIRST).read_bytes()
+    assert len(pictures(root)) == 2
     write(root, lambda path: None)
     assert (root / FIRST).read_bytes() == before
 
 
-def test_a_new_run_replaces_them(tmp_path):
-    root = sample(tmp_path)
+def test_a_new_run_replaces_them(root):
     write(root, executed_sample)
     write(root, lambda path: executed_sample(path, "18", "answer 43\n"))
-    assert "It took 18 steps" in nbformat.read(root / FIRST, as_version=4).cells[0].source
+    assert "It took 18 steps" in read(root).cells[0].source
     assert compared(root).outputs[0].text == "answer 43\n"
 
 
-def test_an_output_goes_when_the_code_before_it_changes(tmp_path):
-    root = sample(tmp_path)
+def test_an_output_goes_when_the_code_before_it_changes(root):
     write(root, executed_sample)
-    edit(root / "book/part/first.md", IMPORT, f"{IMPORT}, Image")
+    edit(root / "book/part/first.md", "use_style()", "use_style()  # once")
     write(root, None)
-    assert compared(root).outputs == []
+    assert pictures(root) == compared(root).outputs == []
     assert compared(root).execution_count is None
 
 
-def test_a_rich_output_cannot_be_compared(tmp_path):
-    root = sample(tmp_path)
+def test_a_rich_output_cannot_be_compared(root):
     edit(root / "book/part/first.md", "tags: [hide-input]", "tags: [compare-output]")
-    with pytest.raises(ValueError, match="tagged compare-output, but its output has image/png"):
+    with pytest.raises(Exception, match="tagged compare-output, but its output has image/svg"):
         write(root, executed_sample)
+
+
+def test_a_preview_is_a_palette_png_in_light_colours_with_its_alt_text(root):
+    write(root, executed_sample)
+    first, slider = pictures(root)
+    assert first.metadata["image/png"]["alt"] == "A line that rises"
+    assert slider.metadata["image/png"]["alt"] == "One"
+    image = Image.open(io.BytesIO(base64.b64decode(first.data["image/png"])))
+    assert (image.mode, image.size) == ("P", (40, 20))
+    colours = image.convert("RGB")
+    assert colours.getpixel((5, 10)) == (0, 0, 255)
+    assert colours.getpixel((35, 10)) == (253, 253, 252)
+
+
+def test_a_preview_keeps_to_its_limit_and_is_the_same_each_time():
+    from dlbook_notebooks.previews import LIMIT, previews
+
+    noise = Image.frombytes("RGB", (600, 400), random.Random(0).randbytes(720_000))
+    large = io.BytesIO()
+    noise.save(large, "PNG")
+    output = new_output("display_data", {"image/png": base64.b64encode(large.getvalue()).decode()})
+    (once,), (again,) = previews([output], "Noise"), previews([output], "Noise")
+    assert once == again
+    assert len(base64.b64decode(once.data["image/png"])) <= LIMIT
+    assert previews([once], "Noise") == [once]
 
 
 # --- the site that the links lead to ---
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def site(tmp_path_factory) -> Path:
-    """Build the sample's site with Sphinx and return its folder."""
-    root = Path(shutil.copytree(SAMPLE, tmp_path_factory.mktemp("site") / "book"))
-    (root / "conf.py").write_text(SPHINX)
-    (root / "index.md").write_text(f"# Top\n\n```{{toctree}}\n{TOC}\n```\n")
-    edit(root / "book/part/first.md", "It took {glue:text}`steps` steps", "It took steps")
-    command = [sys.executable, "-m", "sphinx", "-q", "-b", "html", str(root), str(root / "html")]
-    subprocess.run(command, check=True, capture_output=True, timeout=120)
-    return root / "html"
+    """Run the sample's cells, build its site with Sphinx, and return its folder."""
+    folder = copy(tmp_path_factory.mktemp("site"))
+    settings = os.environ | {"DLBOOK_BUILD": "1", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", BUILD]
+    subprocess.run(command, cwd=folder, env=settings, check=True, timeout=300)
+    return folder / "out"
 
 
-SPHINX = """
-extensions = ["myst_nb", "sphinx_exercise", "sphinx_proof", "sphinxcontrib.bibtex"]
-myst_enable_extensions = ["amsmath", "colon_fence", "deflist", "dollarmath", "substitution"]
-nb_execution_mode = "force"
-nb_execution_raise_on_error = True
-bibtex_bibfiles = ["book/references.bib"]
-exclude_patterns = ["_toc.yml", "book/_ext"]
-numfig = True
-numfig_format = {"figure": "Figure %s"}
+BUILD = """
+from pathlib import Path
+from sphinx.application import Sphinx
+from sphinx.util.docutils import docutils_namespace
+from tools.notebooks import settings
+
+values = settings(Path.cwd())
+values["extensions"].remove("dlbook_notebooks")
+values |= {"nb_execution_mode": "force", "html_math_renderer": "mathjax"}
+with docutils_namespace():
+    Sphinx(".", None, "out", "out/.doctrees", "html", confoverrides=values, status=None).build()
 """
-TOC = "\n".join(page.name for page in toc.pages(SAMPLE))
 
 
-def links_to_the_site() -> set[tuple[str, str, str]]:
-    """Return text, page and anchor of the links in the sample's notebooks."""
-    cells = [cell for path in made(SAMPLE) for cell in read(SAMPLE, path).cells]
-    pattern = rf"\[([^\]]*)\]\({re.escape(address.site(SAMPLE))}([^)#]+)#([^)]+)\)"
-    return {link for cell in cells for link in re.findall(pattern, cell.source)}
+def page(site: Path, name: str) -> str:
+    """Return the words of a page."""
+    html = (site / f"book/part/{name}.html").read_text("utf-8")
+    return " ".join(re.sub("<[^>]+>", "", unescape(html)).split())
 
 
-def test_links_to_the_site_lead_somewhere(site):
-    links = links_to_the_site()
-    assert len(links) >= 4
-    for _, page, anchor in links:
-        assert f'id="{anchor}"' in (site / page).read_text("utf-8")
+def test_links_to_the_site_lead_somewhere(site, sample):
+    pattern = rf"\]\({re.escape(SITE)}([^)#]+)#([^)]+)\)"
+    links = {link for node in sample.values() for link in re.findall(pattern, texts(node))}
+    assert len(links) >= 10
+    for path, anchor in links:
+        assert f'id="{anchor}"' in (site / path).read_text("utf-8")
 
 
 def test_numbers_are_those_of_the_site(site):
-    first = re.sub("<[^>]+>", "", unescape((site / "book/part/first.html").read_text("utf-8")))
-    second = re.sub("<[^>]+>", "", unescape((site / "book/part/second.html").read_text("utf-8")))
-    assert re.search(r"Figure 1\s+It rises", first)
-    assert re.search(r"Figure 2\s+A disc", second)
-    assert re.search(r"Exercise 1\s+\(Try it\)", first)
-    assert re.search(r"Theorem 1\s+\(Bound\)", first)
-    assert re.search(r"\(1\).*y = ", first)
-    assert re.search(r"\(2\).*a = b", second)
+    first, second = page(site, "first"), page(site, "second")
+    assert re.search(r"Figure 1 It rises", first)
+    assert re.search(r"Figure 2 It turns", first)
+    assert re.search(r"Figure 3 A disc", second)
+    assert re.search(r"Exercise 1 \(Try it\)", first)
+    assert re.search(r"Theorem 1 \(Bound\)", first)
     assert "Theorem 1 bounds it; Figure 1 draws it." in second
 
 
-def test_numbers_carry_the_chapter_where_the_contents_are_numbered(tmp_path):
-    root = sample(tmp_path)
+def test_numbers_carry_the_chapter_where_the_contents_are_numbered(root):
     edit(root / "_toc.yml", "caption: Part\n", "caption: Part\n    numbered: true\n")
-    second = "\n".join(cell.source for cell in read(root, SECOND).cells)
+    second = texts(parsed(made(root))[SECOND])
     assert "**Figure 2.1.** A *disc*" in second
     assert r"a = b \tag{2.1}" in second
     assert "[Theorem 1.1](" in second

@@ -14,11 +14,13 @@ from myst_parser.config.main import MdParserConfig
 from myst_parser.parsers.directives import parse_directive_text
 from myst_parser.parsers.mdit import create_md_parser
 
-from tools import address, prose, sentences
+from tools import prose, sentences
+from tools.toc import ROOT
 
-ROOT = address.ROOT
 PAGES = {page.relative_to(ROOT).as_posix(): page for page in (ROOT / "book").rglob("*.md")}
-EXTENSIONS = set(address.config()["parse"]["myst_enable_extensions"])
+EXTENSIONS = set(
+    yaml.safe_load((ROOT / "_config.yml").read_text())["parse"]["myst_enable_extensions"]
+)
 MYST = create_md_parser(MdParserConfig(enable_extensions=EXTENSIONS), RendererHTML)
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "prose.txt"
 

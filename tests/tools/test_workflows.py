@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from tools import lock
-from tools.address import ROOT
+from tools.toc import ROOT
 
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 PINNED = re.compile(r"uses: [\w.-]+/[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$")

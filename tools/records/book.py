@@ -13,9 +13,9 @@ import sys
 from pathlib import Path
 
 from dlbook_utils.records import ledger
-from tools.address import ROOT
 from tools.book import LAST_BUILD
 from tools.execute import BOOK_RECORD
+from tools.toc import ROOT
 
 
 def main(root: Path = ROOT) -> int:

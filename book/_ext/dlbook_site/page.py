@@ -12,10 +12,9 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util import logging
 
+from dlbook_site import links
 from dlbook_utils.page import palette
 
-COLAB = "https://colab.research.google.com/github"
-BINDER = "https://mybinder.org/v2/gh"
 CELL_LABEL = '<summary aria-label="Toggle hidden content">'  # hides "show the code" from some
 # roles of a bibliography that is not marked up as a list: deprecated, or not allowed on a div
 LIST_ROLE = ('<div role="list" class="citation-list">', '<div class="citation-list">')
@@ -40,7 +39,7 @@ def dress(app: Sphinx, pagename: str, template: str, context: dict[str, Any], do
     context["has_design"] = 'class="sd-' in body
     context["is_chapter"] = _notebook(app, pagename) is not None
     context["page_tools"] = page_tools(app, pagename, context) if doctree else []
-    context["repository"] = _repository(app)[0]
+    context["repository"] = links.repository(app.config)
     context["part"] = _part(app, pagename)
     context["toc_entries"] = context.get("toc", "").count("<li>")
     _keep_files(pagename, context)
@@ -48,15 +47,15 @@ def dress(app: Sphinx, pagename: str, template: str, context: dict[str, Any], do
 
 def page_tools(app: Sphinx, pagename: str, context: dict[str, Any]) -> list[dict[str, str]]:
     """Return the buttons of a page: run it, download it, improve it."""
-    address, slug, branch = _repository(app)
+    address, branch = links.repository(app.config), links.branch(app.config)
     source = _source(app, pagename)
     tools = []
     notebook = _notebook(app, pagename)
     if notebook is not None:
-        target = f"notebooks/{quote(notebook)}"
+        target = quote(notebook)
         tools += [
-            _tool("Colab", "play", f"{COLAB}/{slug}/blob/{branch}/{target}"),
-            _tool("Binder", "play", f"{BINDER}/{slug}/{branch}?urlpath=lab/tree/{target}"),
+            _tool("Colab", "play", links.colab(app.config, target)),
+            _tool("Binder", "play", links.binder(app.config, target)),
             _tool("Notebook", "download", _offer(app, pagename, notebook, context), download=True),
         ]
     tools += [
@@ -81,14 +80,6 @@ def _tool(text: str, icon: str, url: str, download: bool = False) -> dict[str, A
     return {"text": text, "icon": icon, "url": url, "title": NOTES[text], "download": download}
 
 
-def _repository(app: Sphinx) -> tuple[str, str, str]:
-    """Return address, owner/name and branch, all from _config.yml."""
-    options = app.config.html_theme_options
-    address = options["repository_url"].rstrip("/")
-    slug = "/".join(address.split("/")[-2:])
-    return address, slug, options.get("repository_branch", "main")
-
-
 def _root(app: Sphinx) -> Path:
     return Path(app.config.dlbook_root or app.confdir)
 
@@ -98,21 +89,21 @@ def _source(app: Sphinx, pagename: str) -> str:
 
 
 def _notebook(app: Sphinx, pagename: str) -> str | None:
-    """Return the path under notebooks/ of a chapter; None for a page without code."""
+    """Return the path of a chapter's notebook; None for a page without code."""
     if "kernelspec" not in app.env.metadata.get(pagename, {}):
         return None
-    return f"{pagename.removeprefix('book/')}.ipynb"
+    return links.notebook(pagename)
 
 
 def _offer(app: Sphinx, pagename: str, notebook: str, context: dict[str, Any]) -> str:
     """Copy the generated notebook into the site, and return its address there."""
-    source = _root(app) / "notebooks" / notebook
+    source = _root(app) / notebook
     target = Path(app.outdir) / "_sources" / f"{pagename}.ipynb"
     if source.exists():
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, target)
     else:
-        LOGGER.warning("no notebooks/%s: run `make notebooks`", notebook, location=pagename)
+        LOGGER.warning("no %s: run `make notebooks`", notebook, location=pagename)
     return f"{context['content_root']}_sources/{pagename}.ipynb"
 
 

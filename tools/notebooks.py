@@ -2,55 +2,70 @@
 
 usage: python -m tools.notebooks            rewrite what has changed
        python -m tools.notebooks --check    exit with 1 if a notebook is not what its source says
+
+Sphinx reads the whole book anew, with the settings of _config.yml and the builder of
+book/_ext/dlbook_notebooks, into a folder of its own that is thrown away: no state can be stale.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-import nbformat
 from nbformat import NotebookNode
 
 from tools import toc
-from tools.address import ROOT
-from tools.notebooks.book import Book
-from tools.notebooks.cells import notebook, written
-from tools.notebooks.syntax import SourceError
+from tools.toc import ROOT
 
 Executed = Callable[[Path], NotebookNode | None]
+
+
+class SourceError(ValueError):
+    """Something in a chapter that cannot become a good notebook; names file and line."""
 
 
 def made(root: Path, executed: Executed | None = None) -> dict[str, str]:
     """Return the bytes of every notebook by path, as the sources want them now.
 
     `executed` gives the last run of a chapter, whose values then replace those that stand in the
-    notebook. Without it only the sources count, so nothing differs because of another machine.
+    notebook. Raises SourceError with everything that Sphinx has to say against the sources.
     """
-    book = Book.read(root)
-    found, errors = {}, []
-    for page in toc.chapters(root):
-        path = root / page.notebook
-        old = nbformat.read(path, as_version=4) if path.exists() else None
-        ran = executed(page.path) if executed else None
-        try:
-            found[page.notebook] = written(notebook(book, page, old, ran))
-        except SourceError as error:
-            errors.append(str(error))  # go on: an author wants to know of every chapter
-        except ValueError as error:
-            errors.append(f"{page.name}.md: {error}")
-    if errors:
-        raise SourceError("\n".join(errors))
-    return found
+    from sphinx.application import Sphinx
+    from sphinx.util.console import strip_colors
+    from sphinx.util.docutils import docutils_namespace, patch_docutils
+
+    said = io.StringIO()
+    with tempfile.TemporaryDirectory() as folder, patch_docutils(), docutils_namespace():
+        places = (str(root), None, f"{folder}/out", f"{folder}/doctrees")
+        app = Sphinx(*places, "notebooks", settings(root), status=None, warning=said)
+        app.builder.executed = executed or app.builder.executed
+        app.build(force_all=True)
+    if said.getvalue():
+        raise SourceError(strip_colors(said.getvalue()).replace(f"{root}/", "").strip())
+    return app.builder.made
+
+
+def settings(root: Path) -> dict:
+    """Return the settings of _config.yml as Jupyter Book gives them to Sphinx, and our builder."""
+    from jupyter_book.config import get_final_config
+
+    values, _ = get_final_config(
+        user_yaml=root / "_config.yml",
+        sourcedir=root,
+        cli_config={"latex_individualpages": False},
+    )
+    values["extensions"].append("dlbook_notebooks")
+    return values | {"html_static_path": [], "nitpicky": True}
 
 
 def stale(root: Path) -> list[str]:
     """Return what is wrong with notebooks/, a line for each file."""
-    wanted = made(root)
     problems = []
-    for path, text in wanted.items():
+    for path, text in made(root).items():
         if not (root / path).exists():
             problems.append(f"{path} is missing")
         elif (root / path).read_text("utf-8") != text:

@@ -2,42 +2,26 @@
 
 from __future__ import annotations
 
-import ast
 import re
-from pathlib import Path
-
-SITE_MATHS = "book/_ext/dlbook_site/maths.py"
-
-
-def macros(root: Path) -> dict[str, str]:
-    """Return the book's own KaTeX macros, the dict MACROS of the site's extension."""
-    path = root / SITE_MATHS
-    if not path.exists():
-        return {}
-    for node in ast.parse(path.read_text("utf-8")).body:
-        names = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
-        if any(isinstance(name, ast.Name) and name.id == "MACROS" for name in names):
-            return ast.literal_eval(node.value)
-    return {}
 
 
 def expand(tex: str, known: dict[str, str], depth: int = 0) -> str:
     """Replace the book's own macros by what they stand for, with their arguments."""
     if depth > 9:
         raise ValueError(f"a macro calls itself in {tex!r}")
-    found = re.search("|".join(rf"{re.escape(name)}(?![A-Za-z])" for name in known), tex)
-    if not known or not found:
+    match = re.search("|".join(rf"{re.escape(name)}(?![A-Za-z])" for name in known), tex)
+    if not known or not match:
         return tex
-    body = known[found[0]]
+    body = known[match[0]]
     count = max((int(n) for n in re.findall(r"#(\d)", body)), default=0)
-    arguments, rest = _arguments(tex[found.end() :], count)
+    arguments, rest = _arguments(tex[match.end() :], count)
     for number, argument in enumerate(arguments, 1):
         body = body.replace(f"#{number}", argument)
-    if re.search(r"[_^]\s*$", tex[: found.start()]):
+    if re.search(r"[_^]\s*$", tex[: match.start()]):
         body = f"{{{body}}}"  # x_\R must not become x_\mathbb{R}
     # \norm x must not become \lVert followed by x as one command
     gap = " " if re.search(r"\\[A-Za-z]+$", body) and re.match(r"[A-Za-z]", rest) else ""
-    return tex[: found.start()] + expand(body, known, depth + 1) + gap + expand(rest, known, depth)
+    return tex[: match.start()] + expand(body, known, depth + 1) + gap + expand(rest, known, depth)
 
 
 def display(tex: str, number: str = "") -> str:
@@ -50,13 +34,13 @@ def display(tex: str, number: str = "") -> str:
 
 def _arguments(tex: str, count: int) -> tuple[list[str], str]:
     """Take `count` arguments, each {a group}, a command or one character, off the front of tex."""
-    found = []
+    arguments = []
     for _ in range(count):
         tex = tex.lstrip()
         end = _group_end(tex) if tex.startswith("{") else re.match(r"\\[A-Za-z]+|\\?.", tex).end()
-        found.append(tex[1 : end - 1] if tex.startswith("{") else tex[:end])
+        arguments.append(tex[1 : end - 1] if tex.startswith("{") else tex[:end])
         tex = tex[end:]
-    return found, tex
+    return arguments, tex
 
 
 def _group_end(tex: str) -> int:

@@ -1,0 +1,79 @@
+"""How a chapter is read for its notebook: no cell is run, but each has the figures that it draws.
+
+Figures get their numbers, and references to them their texts, from nodes that myst-nb makes of
+outputs. A cell that was not run has none, so it is given empty ones, made from what it says of
+them itself: in its options, or in its call of ``explore``.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from typing import Any
+
+from docutils import nodes
+from myst_nb.core.read import read_myst_markdown_notebook
+from nbformat import NotebookNode
+from nbformat.v4 import new_output
+from sphinx.util.docutils import SphinxRole
+
+from dlbook_utils.page.mime import FRAMES
+
+MAGIC = re.compile(r"^\s*[%!].*$", re.M)
+
+
+class glued_node(nodes.Inline, nodes.TextElement):
+    """Where a glued value goes: its name, and how to format it."""
+
+
+class Glued(SphinxRole):
+    """``{glue:text}`name:.2f```: leaves the place, since no value is computed here."""
+
+    def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
+        """Return the place."""
+        name, _, form = self.text.strip().partition(":")
+        return [glued_node(self.rawtext, name=name, format=form)], []
+
+
+def load(text: str) -> NotebookNode:
+    """Return a page as myst-nb reads it, with empty figures, and no cell hidden or left out."""
+    notebook = read_myst_markdown_notebook(text, add_source_map=True)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.metadata.pop("tags", None)
+            cell.outputs = outputs(cell)
+    return notebook
+
+
+def outputs(cell: NotebookNode) -> list[NotebookNode]:
+    """Return an empty output for each figure that a cell draws."""
+    data = [{FRAMES: _frames(call)} for call in explored(cell.source)]
+    if cell.metadata.get("mystnb", {}).get("figure"):
+        data.insert(0, {"text/plain": ""})
+    return [new_output("display_data", bundle) for bundle in data]
+
+
+def draws(cell: NotebookNode) -> bool:
+    """Whether a cell says that it draws."""
+    own = cell.metadata.get("mystnb", {})
+    return bool(own.get("figure") or own.get("image") or explored(cell.source))
+
+
+def explored(code: str) -> list[ast.Call]:
+    """Return the calls of ``explore`` in a cell."""
+    if "explore(" not in code:
+        return []
+    calls = [node for node in ast.walk(parsed(code)) if isinstance(node, ast.Call)]
+    return [call for call in calls if ast.unparse(call.func).split(".")[-1] == "explore"]
+
+
+def parsed(code: str) -> ast.Module:
+    """Return the syntax tree of a cell, whose magics are no Python."""
+    return ast.parse(MAGIC.sub("", code))
+
+
+def _frames(call: ast.Call) -> dict[str, Any]:
+    """Return what ``explore`` would show, without a frame; its words must be plain strings."""
+    words = {word.arg: word.value for word in call.keywords if word.arg in ("name", "caption")}
+    empty = {"label": "", "values": [], "frames": [], "alts": []}
+    return empty | {name: ast.literal_eval(value) for name, value in words.items()}

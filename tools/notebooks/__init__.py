@@ -1,1 +1,0 @@
-"""From book/**/*.md to notebooks/**/*.ipynb: what Colab and Binder open and nbval runs."""
