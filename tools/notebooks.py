@@ -15,6 +15,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from nbformat import NotebookNode
 
@@ -42,11 +43,12 @@ def made(root: Path, executed: Executed | None = None) -> dict[str, str]:
     with tempfile.TemporaryDirectory() as folder, patch_docutils(), docutils_namespace():
         places = (str(root), None, f"{folder}/out", f"{folder}/doctrees")
         app = Sphinx(*places, "notebooks", settings(root), status=None, warning=said)
-        app.builder.executed = executed or app.builder.executed
+        builder: Any = app.builder  # the book's own, of book/_ext
+        builder.executed = executed or builder.executed
         app.build(force_all=True)
     if said.getvalue():
         raise SourceError(strip_colors(said.getvalue()).replace(f"{root}/", "").strip())
-    return app.builder.made
+    return builder.made
 
 
 def settings(root: Path) -> dict:

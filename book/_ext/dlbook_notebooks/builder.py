@@ -47,7 +47,8 @@ class NotebookBuilder(Builder):
 
     def prepare_writing(self, docnames: set[str]) -> None:
         """Take the works from the pages that list them, in their order."""
-        keys = self.env.get_domain("cite").bibliographies
+        domain: Any = self.env.get_domain("cite")
+        keys = domain.bibliographies
         pages = sorted({key.docname for key in keys})
         self.bibliographies = {self.get_target_uri(page) for page in pages}
         self.works: dict[str, str] = {}

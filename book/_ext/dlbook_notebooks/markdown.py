@@ -317,8 +317,11 @@ def folded(title: str, text: str) -> str:
 
 def _html(text: str) -> str:
     """Return emphasis and code as HTML, with the spaces around."""
-    start, end = re.match(r"\s*", text)[0], re.search(r"\s*$", text)[0]
-    return start + MarkdownIt().renderInline(text.strip()) + end if text.strip() else text
+    bare = text.strip()
+    if not bare:
+        return text
+    start, _, end = text.partition(bare)
+    return start + MarkdownIt().renderInline(bare) + end
 
 
 def _escaped(match: re.Match) -> str:

@@ -37,7 +37,7 @@ def _arguments(tex: str, count: int) -> tuple[list[str], str]:
     arguments = []
     for _ in range(count):
         tex = tex.lstrip()
-        end = _group_end(tex) if tex.startswith("{") else re.match(r"\\[A-Za-z]+|\\?.", tex).end()
+        end = _group_end(tex) if tex.startswith("{") else _symbol_end(tex)
         arguments.append(tex[1 : end - 1] if tex.startswith("{") else tex[:end])
         tex = tex[end:]
     return arguments, tex
@@ -51,3 +51,9 @@ def _group_end(tex: str) -> int:
         if depth == 0:
             return match.end()
     raise ValueError(f"no closing brace in {tex!r}")
+
+
+def _symbol_end(tex: str) -> int:
+    """Return where the command or the character ends that begins tex; 0 if there is none."""
+    symbol = re.match(r"\\[A-Za-z]+|\\?.", tex)
+    return symbol.end() if symbol else 0

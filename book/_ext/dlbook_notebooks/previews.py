@@ -71,7 +71,7 @@ def _small(picture: str | bytes) -> bytes:
 
 def _painted(svg: str, width: int) -> Image.Image:
     """Return an SVG document as an image, at most as wide as it is on a page."""
-    colours = {}
+    colours: dict[str, str] = {}
     for name, colour in VARIABLE.findall(svg):
         colours.setdefault(name, colour)  # the first are those of the light scheme
     svg = re.sub(r"var\(--([\w-]+)\)", lambda match: colours[match[1]], svg)

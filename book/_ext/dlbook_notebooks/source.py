@@ -47,7 +47,7 @@ def load(text: str) -> NotebookNode:
 
 def outputs(cell: NotebookNode) -> list[NotebookNode]:
     """Return an empty output for each figure that a cell draws."""
-    data = [{FRAMES: _frames(call)} for call in explored(cell.source)]
+    data: list[dict[str, Any]] = [{FRAMES: _frames(call)} for call in explored(cell.source)]
     if cell.metadata.get("mystnb", {}).get("figure"):
         data.insert(0, {"text/plain": ""})
     return [new_output("display_data", bundle) for bundle in data]
