@@ -43,7 +43,7 @@ def made(root: Path, executed: Executed | None = None) -> dict[str, str]:
     with tempfile.TemporaryDirectory() as folder, patch_docutils(), docutils_namespace():
         places = (str(root), None, f"{folder}/out", f"{folder}/doctrees")
         app = Sphinx(*places, "notebooks", settings(root), status=None, warning=said)
-        builder: Any = app.builder  # the book's own, of book/_ext
+        builder: Any = app.builder
         builder.executed = executed or builder.executed
         app.build(force_all=True)
     if said.getvalue():

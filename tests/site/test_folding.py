@@ -31,6 +31,7 @@ VISIBLE = [
     "model.train()\nplt.plot(x)",
     "x = 1",
     "assert x",
+    "%%bash\nls -l\necho check(",
 ]
 
 

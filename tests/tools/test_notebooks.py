@@ -235,6 +235,8 @@ MISTAKES = {  # in the source: what is said of it
     "![](circle.svg)": "no alt text for",
     "```{solution} nowhere\n:label: sol-nowhere\n```": "solves 'nowhere', which is no exercise",
     "\\begin{align}\na\n\\end{align}": r"write \begin{aligned} ... within $$ ... $$",
+    r"$\norm$": "a macro has 0 arguments, and needs 1",
+    "```{code-cell} ipython3\nexplore(f, name=f())\n```": "name must be a plain string",
     "```{hlist}\n- a\n- b\n```": "cannot show a hlist here",
     "```{code-cell} ipython3\n---\nmystnb: {figure: {caption: Nameless}}\n---\n1\n```": "needs a",
 }
@@ -456,7 +458,7 @@ def test_an_output_goes_when_the_code_before_it_changes(root):
 
 def test_a_rich_output_cannot_be_compared(root):
     edit(root / "book/part/first.md", "tags: [hide-input]", "tags: [compare-output]")
-    with pytest.raises(Exception, match="tagged compare-output, but its output has image/svg"):
+    with pytest.raises(SourceError, match="first.md: ERROR: tagged compare-output.*image/svg"):
         write(root, executed_sample)
 
 

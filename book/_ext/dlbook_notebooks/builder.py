@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import nbformat
 from dlbook_site import links
 from docutils import nodes
 from nbformat import NotebookNode
 from sphinx.builders import Builder
+from sphinx.util import logging
+from sphinxcontrib.bibtex.domain import BibtexDomain
 
 from dlbook_notebooks.cells import Chapter
 from dlbook_notebooks.markdown import Markdown
 
+LOGGER = logging.getLogger(__name__)
 Executed = Callable[[Path], NotebookNode | None]
 
 
@@ -47,9 +50,8 @@ class NotebookBuilder(Builder):
 
     def prepare_writing(self, docnames: set[str]) -> None:
         """Take the works from the pages that list them, in their order."""
-        domain: Any = self.env.get_domain("cite")
-        keys = domain.bibliographies
-        pages = sorted({key.docname for key in keys})
+        domain = cast(BibtexDomain, self.env.get_domain("cite"))
+        pages = sorted({key.docname for key in domain.bibliographies})
         self.bibliographies = {self.get_target_uri(page) for page in pages}
         self.works: dict[str, str] = {}
         for page in pages:
@@ -69,7 +71,10 @@ class NotebookBuilder(Builder):
         old = nbformat.read(file, as_version=4) if file.exists() else None
         source = Path(self.env.doc2path(docname))
         chapter = Chapter(self, docname, source, old, self.executed(source))
-        self.made[path] = nbformat.writes(chapter.notebook(doctree)).rstrip("\n") + "\n"
+        try:
+            self.made[path] = nbformat.writes(chapter.notebook(doctree)).rstrip("\n") + "\n"
+        except ValueError as error:
+            LOGGER.error("%s", error, location=docname)
 
     def finish(self) -> None:
         """Nothing is left to do."""

@@ -130,6 +130,8 @@ class Chapter:
         metadata = _metadata(cell) | (FOLDED if title else {})
         code = f"#@title {title}\n{cell.source}" if title and _titled(cell) else cell.source
         self.add(new_code_cell(code, metadata=metadata), _first_words(cell))
+        for word in source.unclear(cell.source):
+            LOGGER.error("explore: %s must be a plain string", word, location=node)
         for figure in node.findall(nodes.figure):
             self.caption(figure)
 

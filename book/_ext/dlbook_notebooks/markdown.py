@@ -119,7 +119,15 @@ class Markdown:
 
     def inline_math(self, node: nodes.math) -> str:
         """Write a formula."""
-        return f"${expand(node.astext().strip(), MACROS)}$"
+        return f"${self.expanded(node).strip()}$"
+
+    def expanded(self, node: nodes.Element) -> str:
+        """Return a formula without the book's own macros."""
+        try:
+            return expand(node.astext(), MACROS)
+        except ValueError as error:
+            LOGGER.error("%s, in the formula %r", error, node.astext(), location=node)
+            return ""
 
     def inline_subscript(self, node: nodes.Element) -> str:
         """Write H₂O's 2."""
@@ -227,7 +235,7 @@ class Markdown:
         """Write an equation, with its number if it has one."""
         if node["nowrap"]:
             LOGGER.error(r"write \begin{aligned} ... within $$ ... $$", location=node)
-        return display(expand(node.astext(), MACROS), self.number("displaymath", node))
+        return display(self.expanded(node), self.number("displaymath", node))
 
     def block_image(self, node: nodes.image) -> str:
         """Write a picture."""
@@ -317,11 +325,9 @@ def folded(title: str, text: str) -> str:
 
 def _html(text: str) -> str:
     """Return emphasis and code as HTML, with the spaces around."""
-    bare = text.strip()
-    if not bare:
-        return text
-    start, _, end = text.partition(bare)
-    return start + MarkdownIt().renderInline(bare) + end
+    words = text.strip()
+    start, _, end = text.partition(words)
+    return start + MarkdownIt().renderInline(words) + end if words else text
 
 
 def _escaped(match: re.Match) -> str:

@@ -34,10 +34,13 @@ def display(tex: str, number: str = "") -> str:
 
 def _arguments(tex: str, count: int) -> tuple[list[str], str]:
     """Take `count` arguments, each {a group}, a command or one character, off the front of tex."""
-    arguments = []
+    arguments: list[str] = []
     for _ in range(count):
         tex = tex.lstrip()
-        end = _group_end(tex) if tex.startswith("{") else _symbol_end(tex)
+        token = re.match(r"\\[A-Za-z]+|\\?.", tex)
+        if token is None:
+            raise ValueError(f"a macro has {len(arguments)} arguments, and needs {count}")
+        end = _group_end(tex) if tex.startswith("{") else token.end()
         arguments.append(tex[1 : end - 1] if tex.startswith("{") else tex[:end])
         tex = tex[end:]
     return arguments, tex
@@ -51,9 +54,3 @@ def _group_end(tex: str) -> int:
         if depth == 0:
             return match.end()
     raise ValueError(f"no closing brace in {tex!r}")
-
-
-def _symbol_end(tex: str) -> int:
-    """Return where the command or the character ends that begins tex; 0 if there is none."""
-    symbol = re.match(r"\\[A-Za-z]+|\\?.", tex)
-    return symbol.end() if symbol else 0

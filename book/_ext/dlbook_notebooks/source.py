@@ -8,9 +8,9 @@ them itself: in its options, or in its call of ``explore``.
 from __future__ import annotations
 
 import ast
-import re
 from typing import Any
 
+from dlbook_site import reporting
 from docutils import nodes
 from myst_nb.core.read import read_myst_markdown_notebook
 from nbformat import NotebookNode
@@ -18,8 +18,6 @@ from nbformat.v4 import new_output
 from sphinx.util.docutils import SphinxRole
 
 from dlbook_utils.page.mime import FRAMES
-
-MAGIC = re.compile(r"^\s*[%!].*$", re.M)
 
 
 class glued_node(nodes.Inline, nodes.TextElement):
@@ -63,17 +61,21 @@ def explored(code: str) -> list[ast.Call]:
     """Return the calls of ``explore`` in a cell."""
     if "explore(" not in code:
         return []
-    calls = [node for node in ast.walk(parsed(code)) if isinstance(node, ast.Call)]
+    calls = [node for node in ast.walk(reporting.parsed(code)) if isinstance(node, ast.Call)]
     return [call for call in calls if ast.unparse(call.func).split(".")[-1] == "explore"]
 
 
-def parsed(code: str) -> ast.Module:
-    """Return the syntax tree of a cell, whose magics are no Python."""
-    return ast.parse(MAGIC.sub("", code))
+def unclear(code: str) -> list[str]:
+    """Return what calls of ``explore`` in a cell tell the page by more than a plain string."""
+    words = [item for call in explored(code) for item in _words(call).items()]
+    return [name for name, value in words if not isinstance(value, ast.Constant)]
+
+
+def _words(call: ast.Call) -> dict[str, ast.expr]:
+    return {word.arg: word.value for word in call.keywords if word.arg in ("name", "caption")}
 
 
 def _frames(call: ast.Call) -> dict[str, Any]:
-    """Return what ``explore`` would show, without a frame; its words must be plain strings."""
-    words = {word.arg: word.value for word in call.keywords if word.arg in ("name", "caption")}
-    empty = {"label": "", "values": [], "frames": [], "alts": []}
-    return empty | {name: ast.literal_eval(value) for name, value in words.items()}
+    """Return what ``explore`` would show, without a frame."""
+    empty: dict[str, Any] = {"label": "", "values": [], "frames": [], "alts": []}
+    return empty | {name: getattr(value, "value", "") for name, value in _words(call).items()}

@@ -96,11 +96,19 @@ def unread(code: dict[int, Cell], plain: set[int], hidden: set[int]) -> set[int]
     return unread(code, plain - missed, hidden) if missed else plain
 
 
+def parsed(code: str) -> ast.Module:
+    """Return the syntax tree of a cell, whose magics are no Python; empty, if nothing is."""
+    try:
+        return ast.parse(MAGIC.sub("", code))
+    except SyntaxError:  # a cell of %%bash, say
+        return ast.Module([], [])
+
+
 class Cell:
     """A code cell as far as folding goes."""
 
     def __init__(self, code: str) -> None:
-        self.tree = ast.parse(MAGIC.sub("", code))
+        self.tree = parsed(code)
         self.defines: set[str] = set()
         self.reads: set[str] = set()  # of what earlier cells define
         for statement in self.tree.body:
