@@ -11,7 +11,7 @@ a whole, by its arguments. Nothing is said about speed, memory or rounding.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -44,8 +44,14 @@ RECURRENT = {"lstm", "gru", "rnn_tanh", "rnn_relu"}
 FROM_DATA = (torch.tensor, torch.as_tensor, torch.asarray)
 
 
+PLAIN = (torch.Tensor, torch.nn.Parameter)  # no subclass with functions of its own
+NUMBERS = (int, float, bool, str, type(None))
+
+
 def where(x: Tensor) -> torch.device:
     """Return the device that a tensor lies on, or is pretended to lie on."""
+    if type(x) in PLAIN:
+        return GPU if _memory(x).get("on_gpu") else x.device
     with torch._C.DisableTorchFunction():
         return GPU if _memory(x).get("on_gpu") else x.device
 
@@ -86,8 +92,8 @@ class PretendGPU(TorchFunctionMode):
         name = getattr(func, "__name__", "")
         if name.startswith(("_foreach_", "_fused_")):
             return _by_pairs(func, args, kwargs)
-        target, kwargs = _asked(kwargs)
-        tensors = list(_tensors((_without_sizes(name, args), kwargs)))
+        target, kwargs = _asked(kwargs) if kwargs else (None, kwargs)
+        tensors = _tensors((_without_sizes(name, args), kwargs))
         device = _common_device(name, tensors)
         if device == GPU and name not in ANYWHERE:
             _refuse_written_on_cpu(name, args, kwargs)
@@ -125,21 +131,22 @@ def named_device(asked: Any) -> torch.device | None:
     return None
 
 
-def _tensors(values: Any) -> Iterator[Tensor]:
-    """Yield the tensors in nested tuples, lists and dictionaries."""
-    if isinstance(values, Tensor):
-        yield values
-    elif isinstance(values, tuple | list):
-        for value in values:
-            yield from _tensors(value)
-    elif isinstance(values, dict):
-        yield from _tensors(list(values.values()))
+def _tensors(values: Any, found: list[Tensor] | None = None) -> list[Tensor]:
+    """Return the tensors in nested tuples, lists and dictionaries."""
+    found = [] if found is None else found
+    if type(values) in PLAIN or isinstance(values, Tensor):
+        found.append(values)
+    elif isinstance(values, tuple | list | dict):
+        for value in values.values() if isinstance(values, dict) else values:
+            if type(value) not in NUMBERS:  # long lists of them are common
+                _tensors(value, found)
+    return found
 
 
 def _common_device(name: str, tensors: Iterable[Tensor]) -> torch.device:
     """Return where a function of these tensors computes; RuntimeError where PyTorch raises it."""
     places = [(where(x), x) for x in tensors]
-    if not any(place == GPU for place, _ in places):
+    if not any(place is GPU for place, _ in places):
         return places[0][0] if places else CPU
     if name in ANYWHERE:
         return places[0][0]
@@ -178,6 +185,8 @@ def _refuse_written_on_cpu(name: str, args: tuple, kwargs: dict[str, Any]) -> No
 
 def _check_generator(args: tuple, kwargs: dict[str, Any], device: torch.device) -> None:
     for generator in (kwargs.get("generator"), *args):
+        if type(generator) in PLAIN + NUMBERS:
+            continue  # asking what it is takes longer
         if isinstance(generator, torch._C.Generator) and generator.device.type != device.type:
             raise RuntimeError(
                 f"Expected a '{device.type}' device type for generator "
@@ -200,7 +209,7 @@ def _by_pairs(func: Rule, args: tuple, kwargs: dict[str, Any]) -> Any:
     """Lists of tensors are computed place by place: only what meets must share a device."""
     name = func.__name__
     lists = [a for a in (*args, *kwargs.values()) if isinstance(a, tuple | list)]
-    single = list(_tensors([a for a in (*args, *kwargs.values()) if isinstance(a, Tensor)]))
+    single = [a for a in (*args, *kwargs.values()) if isinstance(a, Tensor)]
     meeting = [[*_tensors(row), *single] for row in zip(*lists)]
     if name != "_foreach_copy_":
         devices = [_common_device(name, row) for row in meeting]
@@ -236,7 +245,7 @@ def _index(func: Rule, args: tuple, kwargs: dict[str, Any]) -> int:
 def _to(func: Rule, args: tuple, kwargs: dict[str, Any]) -> Tensor:
     """Tensor.to: a copy where the device changes, as PyTorch does."""
     x, *rest = args
-    like = next(_tensors([rest, kwargs]), None)
+    like = next(iter(_tensors([rest, kwargs])), None)
     asked, kwargs = _asked(kwargs)
     if like is not None:
         asked = where(like)
@@ -264,7 +273,7 @@ def _type_as(func: Rule, args: tuple, kwargs: dict[str, Any]) -> Tensor:
 
 def _parse_to(func: Rule, args: tuple, kwargs: dict[str, Any]) -> tuple:
     """Read the arguments of Module.to, which may name a tensor to be like."""
-    like = next(_tensors([args, kwargs]), None)
+    like = next(iter(_tensors([args, kwargs])), None)
     device, *rest = func(*args, **kwargs)
     return (device if like is None else where(like), *rest)
 
