@@ -4,9 +4,10 @@ The arithmetic is the CPU's. Each storage remembers whether it is pretended to l
 views, parameters and `.data` agree without more ado. Every call of PyTorch passes `PretendGPU`,
 which answers questions about devices, moves, and raises what PyTorch raises where devices mix.
 
-What is left out, as no chapter needs it: several GPUs, functorch's transforms, DLPack, streams and
-graphs, kernels that only a CPU has. A function of PyTorch that is written in Python is judged as
-a whole, by its arguments. Nothing is said about speed, memory or rounding.
+What is left out, as no chapter needs it: several GPUs, functorch's transforms, DLPack, graphs of
+kernels, and which kernels a GPU lacks, but for products of integer matrices. A function of PyTorch
+that is written in Python is judged as a whole, by its arguments. Nothing is said about speed,
+memory or rounding.
 """
 
 from __future__ import annotations
@@ -40,6 +41,18 @@ IN_PLACE = {
     "__iadd__", "__isub__", "__imul__", "__itruediv__", "__ifloordiv__", "__imod__", "__ipow__",
     "__iand__", "__ior__", "__ixor__", "__ilshift__", "__irshift__", "__imatmul__",
 }  # fmt: skip
+MATRIX_PRODUCTS = {
+    "matmul", "__matmul__", "__rmatmul__", "mm", "bmm", "mv", "addmm", "linear", "einsum",
+    "tensordot", "inner",
+}  # fmt: skip
+INTEGERS = {
+    torch.int64: "Long",
+    torch.int32: "Int",
+    torch.int16: "Short",
+    torch.int8: "Char",
+    torch.uint8: "Byte",
+    torch.bool: "Bool",
+}
 RECURRENT = {"lstm", "gru", "rnn_tanh", "rnn_relu"}
 FROM_DATA = (torch.tensor, torch.as_tensor, torch.asarray)
 
@@ -97,6 +110,7 @@ class PretendGPU(TorchFunctionMode):
         device = _common_device(name, tensors)
         if device == GPU and name not in ANYWHERE:
             _refuse_written_on_cpu(name, args, kwargs)
+            _refuse_integers(name, tensors)
         if func in default_device._device_constructors() and not name.startswith("sparse"):
             device = CPU  # its tensors are read as numbers
         _check_generator(args, kwargs, target or device)
@@ -181,6 +195,15 @@ def _refuse_written_on_cpu(name: str, args: tuple, kwargs: dict[str, Any]) -> No
     for x in _tensors(written):
         if where(x) != GPU:
             raise _mixed(name, where(x))
+
+
+def _refuse_integers(name: str, tensors: list[Tensor]) -> None:
+    """Raise RuntimeError for products of integer matrices, for which CUDA has no kernel."""
+    if name in MATRIX_PRODUCTS and (kind := INTEGERS.get(tensors[0].dtype)):
+        order = max(x.dim() for x in tensors)
+        vector = min(x.dim() for x in tensors) < 2
+        kernel = "baddbmm_cuda" if order > 2 else "addmv_impl_cuda" if vector else "addmm_cuda"
+        raise RuntimeError(f"\"{kernel}\" not implemented for '{kind}'")
 
 
 def _check_generator(args: tuple, kwargs: dict[str, Any], device: torch.device) -> None:
@@ -367,7 +390,7 @@ def _grad(func: Rule, args: tuple, kwargs: dict[str, Any]) -> Any:
 def _pack(func: Rule, args: tuple, kwargs: dict[str, Any]) -> Any:
     x, lengths, *rest = args
     if where(lengths) != CPU:
-        kind = {torch.int64: "Long", torch.int32: "Int"}.get(lengths.dtype, str(lengths.dtype))
+        kind = INTEGERS.get(lengths.dtype, lengths.dtype)
         raise RuntimeError(
             "'lengths' argument should be a 1D CPU int64 tensor, "
             f"but got {lengths.dim()}D {where(lengths)} {kind} tensor"

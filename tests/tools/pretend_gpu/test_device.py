@@ -160,6 +160,18 @@ def test_a_gpus_tensor_is_not_pinned():
         on_gpu(3).pin_memory()
 
 
+def test_a_gpu_multiplies_no_matrices_of_integers():
+    # ATen/native/cuda/Blas.cpp dispatches on floating and complex types only
+    x = torch.ones(3, 3, dtype=torch.int64).cuda()
+    with pytest.raises(RuntimeError, match="\"addmm_cuda\" not implemented for 'Long'"):
+        x @ x
+    for multiply in (lambda: x.int() @ x.int()[0], lambda: x[None] @ x[None], lambda: x.mm(x)):
+        with pytest.raises(RuntimeError, match="not implemented for '(Int|Long)'"):
+            multiply()
+    assert (x * x).sum() == 9
+    assert (x.double() @ x.double()).device == GPU
+
+
 def test_there_is_one_gpu():
     if torch.cuda.device_count() == 1:
         with pytest.raises(RuntimeError, match="invalid device ordinal"):
