@@ -6,8 +6,8 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 ONE := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: test-fair help book test lint chapter notebooks data serve bench test-claims test-web robust publish \
-        screenshots gpu study linkcheck colab lock clean
+.PHONY: help book test lint chapter notebooks data serve bench test-claims test-fair test-web robust \
+        publish screenshots gpu pretend-gpu study linkcheck colab lock clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/' | sort | expand -t 14
@@ -60,6 +60,9 @@ robust: .venv/.ready  ## the chapters under other seeds, threads and instruction
 
 gpu:  ## every chapter with its GPU budget, as a plain script: times, memory, claims (ARGS="NAME ...")
 	$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) -m tools.records.chapters $(ARGS)
+
+pretend-gpu: .venv/.ready  ## every chapter as on a GPU, pretended on this CPU: what breaks, what stays (ARGS="NAME ...")
+	$(ONE) $(RUN) tools.pretend_gpu $(ARGS)
 
 study: .venv/.ready  ## go on with the CIFAR-10 study; it can be stopped (ARGS="--arm published")
 	$(RUN) dlbook_utils.runner run cifar10 $(ARGS)

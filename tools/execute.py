@@ -114,7 +114,7 @@ def environment() -> dict[str, str]:
         "PYTHONHASHSEED": "0",
         "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
     }
-    passed = ("DLBOOK_SEED_OFFSET", "ATEN_CPU_CAPABILITY", "DLBOOK_OFFLINE")
+    passed = ("DLBOOK_SEED_OFFSET", "DLBOOK_BUDGET", "ATEN_CPU_CAPABILITY", "DLBOOK_OFFLINE")
     return fixed | {name: os.environ[name] for name in passed if name in os.environ}
 
 

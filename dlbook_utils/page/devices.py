@@ -27,8 +27,15 @@ def device(name: str | None = None) -> torch.device:
 
 
 def budget(*, cpu: T, gpu: T) -> T:
-    """Return the amount of work that suits the machine, as in ``budget(cpu=2, gpu=30)``."""
-    return gpu if device().type == "cuda" else cpu
+    """Return the amount of work that suits the machine, as in ``budget(cpu=2, gpu=30)``.
+
+    ``DLBOOK_BUDGET``, "cpu" or "gpu", asks for one of the two on any machine; ValueError if it is
+    anything else.
+    """
+    asked = os.environ.get("DLBOOK_BUDGET") or ("gpu" if device().type == "cuda" else "cpu")
+    if asked not in ("cpu", "gpu"):
+        raise ValueError(f"DLBOOK_BUDGET is 'cpu' or 'gpu', not {asked!r}")
+    return gpu if asked == "gpu" else cpu
 
 
 def seed_everything(seed: int = 0) -> None:

@@ -34,6 +34,12 @@ def test_actions_are_pinned_by_their_commit(workflow):
     assert [line for line in uses if not PINNED.search(line)] == []
 
 
+def test_every_night_claims_are_sabotaged_and_chapters_see_a_pretended_gpu():
+    nightly = jobs(ROOT / ".github" / "workflows" / "nightly.yml")
+    commands = {step["run"] for job in nightly.values() for step in job["steps"] if "run" in step}
+    assert commands >= {"make test-claims", "make pretend-gpu"}
+
+
 def test_no_credentials_stay_in_a_checkout(workflow):
     steps = [step for job in jobs(workflow).values() for step in job["steps"]]
     checkouts = [step for step in steps if "/checkout@" in step.get("uses", "")]

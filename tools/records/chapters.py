@@ -11,19 +11,22 @@ from __future__ import annotations
 
 import argparse
 import json
+import linecache
 import math
 import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+import traceback
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = ROOT / "notebooks"
+CELL = ", code cell "  # between a notebook's name and a number: a cell's name in tracebacks
 SETTINGS = {"MPLBACKEND": "Agg", "DLBOOK_STRICT": "", "DLBOOK_BUILD": ""}
 
 
@@ -77,14 +80,24 @@ def chapter_names() -> list[str]:
     return sorted(p.relative_to(NOTEBOOKS).with_suffix("").as_posix() for p in files)
 
 
-def in_a_process(name: str, device: str | None, limit: float) -> dict[str, Any]:
-    """Run a chapter in a fresh process; what it found, or that it died or took over `limit` s."""
-    environment = os.environ | SETTINGS
+def in_a_process(
+    name: str,
+    device: str | None,
+    limit: float,
+    tool: str = "tools.records.chapters",
+    settings: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """Run a chapter in a fresh process; what it found, or that it died or took over `limit` s.
+
+    tool: the module that runs it, told the chapter's name and `--child FILE`.
+    settings: variables of the process's environment.
+    """
+    environment = os.environ | SETTINGS | dict(settings or {})
     if device == "cpu":
         environment["CUDA_VISIBLE_DEVICES"] = ""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "found.json"
-        command = [sys.executable, "-m", "tools.records.chapters", name, "--child", str(path)]
+        command = [sys.executable, "-m", tool, name, "--child", str(path)]
         try:
             process = subprocess.run(
                 command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=limit
@@ -111,11 +124,13 @@ def run(path: Path) -> dict[str, Any]:
     names: dict[str, Any] = {"__name__": "__main__"}
     times, error, began = [], "", time.perf_counter()
     for number, source in enumerate(code_cells(path), 1):
-        start = time.perf_counter()
+        start, place = time.perf_counter(), f"{path.name}{CELL}{number}"
+        linecache.cache[place] = (len(source), None, source.splitlines(True), place)
         try:
-            exec(compile(source, f"{path.name}, code cell {number}", "exec"), names)
+            exec(compile(source, place, "exec"), names)
         except Exception as problem:
-            error = f"code cell {number}: {type(problem).__name__}: {problem}"
+            where = _line(problem, place)
+            error = f"code cell {number}, {where}: {type(problem).__name__}: {problem}"
             break
         finally:
             _close_figures()
@@ -128,6 +143,14 @@ def run(path: Path) -> dict[str, Any]:
         "memory": _memory(),
         "error": error,
     }
+
+
+def _line(problem: Exception, place: str) -> str:
+    """The line of a cell that a problem comes from, and what stands there."""
+    frames = [f for f in traceback.extract_tb(problem.__traceback__) if f.filename == place]
+    if frames:
+        return f"line {frames[-1].lineno}, {frames[-1].line}"
+    return f"line {getattr(problem, 'lineno', '?')}"  # it was not even compiled
 
 
 def code_cells(path: Path) -> Iterator[str]:

@@ -56,8 +56,18 @@ def test_a_chapter_that_breaks_off_says_where(book, monkeypatch):
 
     monkeypatch.setattr(claims, "_show", claims._show)
     found = chapters.run(book / "part" / "broken.ipynb")
-    assert found["error"] == "code cell 2: ZeroDivisionError: division by zero"
+    assert found["error"] == "code cell 2, line 1, 1 / 0: ZeroDivisionError: division by zero"
     assert len(found["cells"]) == 2
+
+
+def test_the_line_is_that_of_the_cell_that_broke_off(book, monkeypatch):
+    from dlbook_utils.page import claims
+
+    monkeypatch.setattr(claims, "_show", claims._show)
+    notebook(book / "part" / "called.ipynb", "def f():\n    return 1 / 0", "x = 1\ny = f()")
+    notebook(book / "part" / "typo.ipynb", "x = 1\nx =")
+    assert "code cell 2, line 2, y = f(): Zero" in chapters.run(book / "part/called.ipynb")["error"]
+    assert "code cell 1, line 2: SyntaxError" in chapters.run(book / "part/typo.ipynb")["error"]
 
 
 def test_chapters_are_the_notebooks(book):
