@@ -17,9 +17,13 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
+import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
 import torch
 
@@ -28,20 +32,19 @@ from dlbook_utils.data import DataError
 from dlbook_utils.page import devices
 from dlbook_utils.records import ledger
 
-from . import engine, grids, loading, models, probe, report, steps, together, workers
+from . import engine, grids, learner, measure, models, report, store
 from .feed import NoData
 from .settings import AMPS, Setting
+from .together import Group, Impossible, from_environment
 
-REFUSALS = (ledger.Damaged, engine.Mismatch, together.Impossible, NoData, DataError)
+REFUSALS = (ledger.Damaged, engine.Mismatch, engine.NoGraph, Impossible, NoData, DataError)
 ENDS = ("", "-test", "-costs", "-loading", "-probe")  # a study's records
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    parser = _parser()
-    options = parser.parse_args(arguments)
-    options.out = Path(options.out).expanduser() if options.out else None
+    options = _parser().parse_args(arguments)
     try:
         return options.do(options, arguments)
     except REFUSALS as error:
@@ -60,86 +63,105 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
+class Parser(argparse.ArgumentParser):
+    """One that refuses in one line, without the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}\n")
+
+
+def positive(text: str) -> int:
+    """The number that a text gives, at least 1."""
+    if not (text.isdecimal() and int(text) >= 1):
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
+    return int(text)
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        "python -m dlbook_utils.runner",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    form = argparse.RawDescriptionHelpFormatter
+    parser = Parser("python -m dlbook_utils.runner", description=__doc__, formatter_class=form)
     verbs = parser.add_subparsers(required=True, metavar="VERB")
-    for name, do in (
-        ("run", _run),
-        ("status", _status),
-        ("test", _test),
-        ("costs", _costs),
-        ("loading", _loading),
-        ("probe", _probe),
-        ("report", _report),
-        ("merge", _merge),
-    ):
+    for name, do in VERBS.items():
         verb = verbs.add_parser(name)
-        verb.set_defaults(do=do)
+        verb.set_defaults(do=do if do in (_run, _status, _report, _merge) else _measure, measure=do)
         verb.add_argument("study", choices=sorted(grids.STUDIES), metavar="NAME")
         verb.add_argument(
             "--out",
             help="folder of records and weights (default: records/ of a checkout of the book for "
             "records, the cache folder for the rest)",
         )
-        if name in ("run", "test", "costs", "loading", "probe"):
+        if name not in ("status", "report", "merge"):
             verb.add_argument("--device", help='"cpu", "cuda" ... (default: a GPU if there is one)')
-            verb.add_argument("--threads", type=int, help="of the CPU")
+            verb.add_argument("--threads", type=positive, help="of the CPU")
         if name in ("run", "status", "costs"):
-            verb.add_argument(
-                "--model", nargs="*", choices=models.MODELS, metavar="M", help="only these models"
-            )
+            only = {"nargs": "*", "choices": models.MODELS, "metavar": "M"}
+            verb.add_argument("--model", **only, help="only these models")
         if name in ("run", "status"):
-            verb.add_argument(
-                "--arm", nargs="*", choices=grids.ARMS, metavar="ARM", help="only these arms"
-            )
-            verb.add_argument("--seeds", nargs="*", type=int, help="only these seeds")
-            verb.add_argument("--split", type=int, help="only this split")
-            verb.add_argument("--examples", nargs="*", type=int, help="only these sizes")
-            verb.add_argument("--amp", choices=AMPS, help="in this precision")
-            verb.add_argument(
-                "--epochs",
-                type=int,
-                help="for so many epochs, to try things out: recorded as such (arm "
-                f'"{grids.TRY_OUT}"), and counted by no table and no verdict',
-            )
+            _add_choices(verb)
         if name == "run":
-            verb.add_argument("--step", choices=("auto", *steps.KINDS), default="auto")
-            verb.add_argument("--compile", action="store_true", help="the same as --step compile")
-            verb.add_argument(
-                "--limit-seconds",
-                type=float,
-                help="stop after an epoch, to be resumed, if the next would end later than that; "
-                "the first epoch is always done",
-            )
-            verb.add_argument("--parallel", type=int, default=1, help="so many runs at once")
-            verb.add_argument("--list", action="store_true", help="only name the runs")
+            _add_manners(verb)
     verbs.choices["merge"].add_argument("file", type=Path)
     return parser
 
 
-def _choice(options: argparse.Namespace):
-    """Which settings of the grid the options want, and the runs that these wait for."""
+def _add_choices(verb: argparse.ArgumentParser) -> None:
+    """What is done."""
+    verb.add_argument("--arm", nargs="*", choices=grids.ARMS, metavar="ARM", help="only these arms")
+    verb.add_argument("--seeds", nargs="*", type=int, help="only these seeds")
+    verb.add_argument("--split", type=int, help="only this split")
+    verb.add_argument("--examples", nargs="*", type=int, help="only these sizes")
+    verb.add_argument("--amp", choices=AMPS, help="in this precision")
+    verb.add_argument(
+        "--epochs",
+        type=positive,
+        help="for so many epochs, to try things out: recorded as such (arm "
+        f'"{grids.TRY_OUT}"), and counted by no table and no verdict',
+    )
+
+
+def _add_manners(verb: argparse.ArgumentParser) -> None:
+    """How it is done."""
+    verb.add_argument("--step", choices=("auto", *learner.KINDS), default="auto")
+    verb.add_argument("--compile", action="store_true", help="the same as --step compile")
+    verb.add_argument(
+        "--limit-seconds",
+        type=float,
+        help="stop after an epoch, to be resumed, if the next would end later than that; "
+        "the first epoch is always done",
+    )
+    verb.add_argument("--parallel", type=positive, default=1, help="so many runs at once")
+    verb.add_argument("--list", action="store_true", help="only name the runs")
+
+
+def _choice(options: argparse.Namespace) -> Callable[[Setting], bool]:
+    """Which settings of the grid the options want, and the runs that these wait for.
+
+    Raises Impossible for options that no run of the study fits.
+    """
+    plans = grids.plans(options.study)
+    split = None if options.split is None else [options.split]
+    asked = {"arm": options.arm, "model": options.model, "seed": options.seeds, "split": split}
+    asked |= {"examples": options.examples}
+    asked = {name: values for name, values in asked.items() if values is not None}
 
     def named(setting: Setting) -> bool:
-        if options.arm is None and setting.arm in grids.BY_NAME_ONLY:
+        if options.arm is None and grids.ARMS[setting.arm].by_name_only:
             return False
-        values = (
-            (options.arm, setting.arm),
-            (options.model, setting.model),
-            (options.seeds, setting.seed),
-            (options.examples, setting.examples),
-            (None if options.split is None else [options.split], setting.split),
-        )
-        return all(some is None or value in some for some, value in values)
+        return all(getattr(setting, name) in values for name, values in asked.items())
 
+    for name, values in asked.items():
+        known = sorted({getattr(plan, name) for plan in plans})
+        for value in values:
+            if value not in known:
+                there = ", ".join(map(str, known))
+                raise Impossible(f"no run of {options.study} has {name} {value}; there are {there}")
+    if not any(map(named, plans)):
+        both = ", ".join(f"{name} {' or '.join(map(str, v))}" for name, v in asked.items())
+        raise Impossible(f"no run of {options.study} has all of {both}")
     awaited = set()
     if options.epochs is None:
-        for setting in filter(named, grids.foreseen(options.study)):
-            awaited |= {(arm, setting.model) for arm in grids.WAITS_FOR.get(setting.arm, ())}
+        for plan in filter(named, plans):
+            awaited |= {(arm, plan.model) for arm in grids.ARMS[plan.arm].waits_for}
 
     def wants(setting: Setting) -> bool:
         if setting.arm == "timing" and _parallel(options) > 1:
@@ -158,19 +180,24 @@ def _changes(options: argparse.Namespace) -> dict:
 
 
 def _parallel(options: argparse.Namespace) -> int:
-    return max(getattr(options, "parallel", 1), int(os.environ.get("DLBOOK_PARALLEL", "1")))
+    """How many runs share the machine: asked for, or known to one of several workers."""
+    return max(getattr(options, "parallel", 1), from_environment("DLBOOK_PARALLEL", 1))
 
 
-def _folders(options: argparse.Namespace) -> tuple[Path, Path]:
+def _place(options: argparse.Namespace) -> store.Place:
     """Where records go, and where checkpoints and weights go."""
     if options.out is not None:
-        options.out.mkdir(parents=True, exist_ok=True)
-        return options.out, options.out
+        out = Path(options.out).expanduser()
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise Impossible(f"--out {out}: expected a folder ({error.strerror})") from error
+        return store.Place(options.study, out, out)
     cache = os.environ.get("DLBOOK_CACHE") or Path.home() / ".cache" / "dlbook"
     rest = Path(cache) / "study" / options.study
     shipped = records.folder()
     checkout = (shipped.parent / "pyproject.toml").exists()  # else it belongs to a package
-    return (shipped if checkout else rest), rest
+    return store.Place(options.study, shipped if checkout else rest, rest)
 
 
 def _device(options: argparse.Namespace) -> torch.device:
@@ -179,50 +206,31 @@ def _device(options: argparse.Namespace) -> torch.device:
     try:
         device = devices.device(options.device)
     except RuntimeError as error:
-        raise together.Impossible(str(error).splitlines()[0]) from error
-    return together.Group.device_of_rank(device)
+        raise Impossible(str(error).splitlines()[0]) from error
+    return Group.device_of_rank(device)
 
 
 def _unshifted_seeds() -> None:
     """Raise Impossible if seeds are shifted: a record names those that were asked for."""
     if devices.generator(0).initial_seed() != 0:
-        raise together.Impossible("DLBOOK_SEED_OFFSET shifts the seeds of a study: unset it")
+        raise Impossible("DLBOOK_SEED_OFFSET shifts the seeds of a study: unset it")
 
 
 def _run(options: argparse.Namespace, arguments: list[str]) -> int:
-    record, rest = _folders(options)
+    place, choice, changes = _place(options), _choice(options), _changes(options)
     if options.list:
-        runs = workers.recorded(options.study, record)
+        runs = place.recorded()
         had = {run["key"] for run in runs}
-        for setting in workers.wanted(options.study, runs, _choice(options), _changes(options)):
+        for setting in grids.wanted(options.study, runs, choice, changes):
             print("recorded " if setting.key in had else "missing  ", setting.key)
         return 0
     _unshifted_seeds()
     if options.parallel > 1 and "DLBOOK_PARALLEL" not in os.environ:
-        return workers.several(options.parallel, arguments)
-    device = _device(options)
-    step = "compile" if options.compile else options.step
-    if step == "graph" and device.type != "cuda":
-        raise together.Impossible(f"--step graph needs an Nvidia GPU, not {str(device)!r}")
-    group = together.Group(device)
-    way = engine.Way(
-        device,
-        rest,
-        options.study,
-        step,
-        engine.Clock(options.limit_seconds),
-        _parallel(options),
-        group,
-        (lambda line: print(line, flush=True)) if group.first else (lambda line: None),
-    )
+        return several(options.parallel, arguments)
+    worker = _worker(options, place)
+    group = worker.group
     try:
-        done, complete = workers.work(
-            options.study,
-            way,
-            _choice(options),
-            _changes(options),
-            record / f"{options.study}.jsonl",
-        )
+        done, complete = engine.work(worker, choice, changes)
     except RuntimeError as error:
         if group.size == 1 or isinstance(error, REFUSALS):
             raise
@@ -234,65 +242,82 @@ def _run(options: argparse.Namespace, arguments: list[str]) -> int:
             flush=True,
         )
         os._exit(1)  # a tidy farewell would wait for the one that is gone
-    way.say(f"{done} runs finished; " + ("nothing is left" if complete else "more are left"))
+    worker.say(f"{done} runs finished; " + ("nothing is left" if complete else "more are left"))
     group.leave()
     return 0
 
 
-def _status(options: argparse.Namespace, arguments: list[str]) -> int:
-    record, rest = _folders(options)
-    runs = workers.recorded(options.study, record)
-    settings = workers.wanted(options.study, runs, _choice(options), _changes(options))
-    print(report.status(runs, settings, rest))
-    return 0
-
-
-def _test(options: argparse.Namespace, arguments: list[str]) -> int:
-    record, rest = _folders(options)
+def _worker(options: argparse.Namespace, place: store.Place) -> engine.Worker:
     device = _device(options)
-    done = report.read_test(options.study, record, rest, device, print)
-    print(f"the test set was read for {done} runs")
+    step = "compile" if options.compile else options.step
+    if step == "graph" and device.type != "cuda":
+        raise Impossible(f"--step graph needs an Nvidia GPU, not {str(device)!r}")
+    parallel, group = _parallel(options), Group(device)
+    say = partial(print, flush=True) if group.first else (lambda line: None)
+    clock = engine.Clock(options.limit_seconds)
+    return engine.Worker(device, place, step, clock, parallel, group, say)
+
+
+def several(number: int, arguments: list[str]) -> int:
+    """Run the command with these arguments in `number` processes; return the worst exit status.
+
+    Ctrl-C reaches all of them, and they stop as one does.
+    """
+    environment = os.environ | {"DLBOOK_PARALLEL": str(number)}
+    command = [sys.executable, "-m", "dlbook_utils.runner", *arguments]
+    running = [subprocess.Popen(command, env=environment) for _ in range(number)]
+    try:
+        return max(process.wait() for process in running)
+    except KeyboardInterrupt:
+        for process in running:
+            process.send_signal(signal.SIGINT)
+        return max(abs(process.wait()) for process in running)
+
+
+def _status(options: argparse.Namespace, arguments: list[str]) -> int:
+    place, choice = _place(options), _choice(options)
+    settings = grids.wanted(options.study, place.recorded(), choice, _changes(options))
+    print(report.status(place, settings))
     return 0
 
 
-def _costs(options: argparse.Namespace, arguments: list[str]) -> int:
-    record, _ = _folders(options)
-    report.measure_costs(options.study, record, _device(options), print, options.model or ())
-    return 0
-
-
-def _loading(options: argparse.Namespace, arguments: list[str]) -> int:
-    record, _ = _folders(options)
-    loading.measure(options.study, record, _device(options), print)
-    return 0
-
-
-def _probe(options: argparse.Namespace, arguments: list[str]) -> int:
-    _unshifted_seeds()
-    record, rest = _folders(options)
-    done = probe.measure(options.study, record, rest, _device(options), print)
-    print(f"{done} runs were probed")
+def _measure(options: argparse.Namespace, arguments: list[str]) -> int:
+    place, device = _place(options), _device(options)
+    if options.measure is measure.probes:
+        _unshifted_seeds()
+    more = [options.model or ()] if options.measure is measure.costs else []
+    options.measure(place, device, print, *more)
     return 0
 
 
 def _report(options: argparse.Namespace, arguments: list[str]) -> int:
-    record, _ = _folders(options)
-    print(report.tables(options.study, record))
+    print(report.Results(options.study, _place(options).records).markdown())
     return 0
 
 
 def _merge(options: argparse.Namespace, arguments: list[str]) -> int:
     """Add the runs of a file to the record of the same name."""
-    record, _ = _folders(options)
-    target = record / options.file.name
+    target = _place(options).records / options.file.name
     known = [f"{options.study}{end}.jsonl" for end in ENDS]
     if target.name not in known:
-        print(f"{options.file.name}: expected one of {', '.join(known)}", file=sys.stderr)
-        return 2
+        raise Impossible(f"{options.file.name}: expected one of {', '.join(known)}")
+    if not options.file.is_file():
+        raise Impossible(f"{options.file}: expected a record, but there is no such file")
     added = sum(ledger.append(target, run) for run in ledger.read(options.file))
     print(f"{target}: {added} runs added")
     return 0
 
+
+VERBS = {
+    "run": _run,
+    "status": _status,
+    "test": measure.score_on_test,
+    "costs": measure.costs,
+    "loading": measure.loading,
+    "probe": measure.probes,
+    "report": _report,
+    "merge": _merge,
+}
 
 if __name__ == "__main__":
     sys.exit(main())
