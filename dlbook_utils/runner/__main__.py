@@ -20,10 +20,11 @@ import os
 import signal
 import subprocess
 import sys
+from argparse import Namespace
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import torch
 
@@ -32,9 +33,11 @@ from dlbook_utils.data import DataError
 from dlbook_utils.page import devices
 from dlbook_utils.records import ledger
 
-from . import engine, grids, learner, measure, models, report, store
+from . import engine, grids, measure, models, report
 from .feed import NoData
+from .learner import KINDS
 from .settings import AMPS, Setting
+from .store import Place
 from .together import Group, Impossible, from_environment
 
 REFUSALS = (ledger.Damaged, engine.Mismatch, engine.NoGraph, Impossible, NoData, DataError)
@@ -46,21 +49,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     options = _parser().parse_args(arguments)
     try:
-        return options.do(options, arguments)
+        return options.do(options, arguments) or 0
     except REFUSALS as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        return 2
+        return _end(2, f"{type(error).__name__}: {error}")
     except ModuleNotFoundError as error:
         library = (error.name or "").split(".")[0]
         if library in ("", "dlbook_utils"):
             raise
-        print(f"this needs the library {library}, which is not installed here", file=sys.stderr)
-        return 2
+        return _end(2, f"this needs the library {library}, which is not installed here")
     except KeyboardInterrupt:
-        print(
-            "stopped; at most the current epoch is lost, the same command goes on", file=sys.stderr
-        )
-        return 130
+        return _end(130, "stopped; at most the current epoch is lost, the same command goes on")
+
+
+def _end(status: int, message: str) -> int:
+    print(message, file=sys.stderr, flush=True)
+    return status
 
 
 class Parser(argparse.ArgumentParser):
@@ -81,87 +84,79 @@ def _parser() -> argparse.ArgumentParser:
     form = argparse.RawDescriptionHelpFormatter
     parser = Parser("python -m dlbook_utils.runner", description=__doc__, formatter_class=form)
     verbs = parser.add_subparsers(required=True, metavar="VERB")
-    for name, do in VERBS.items():
+    for name in (*VERBS, *MEASURES):
         verb = verbs.add_parser(name)
-        verb.set_defaults(do=do if do in (_run, _status, _report, _merge) else _measure, measure=do)
-        verb.add_argument("study", choices=sorted(grids.STUDIES), metavar="NAME")
-        verb.add_argument(
-            "--out",
-            help="folder of records and weights (default: records/ of a checkout of the book for "
-            "records, the cache folder for the rest)",
-        )
-        if name not in ("status", "report", "merge"):
-            verb.add_argument("--device", help='"cpu", "cuda" ... (default: a GPU if there is one)')
-            verb.add_argument("--threads", type=positive, help="of the CPU")
+        verb.set_defaults(do=VERBS.get(name, _measure), measure=MEASURES.get(name))
+        add = verb.add_argument
+        add("study", choices=sorted(grids.STUDIES), metavar="NAME")
+        records_and_rest = "records/ of a checkout of the book for records, the cache for the rest"
+        add("--out", help=f"folder of records and weights (default: {records_and_rest})")
+        if name == "run" or name in MEASURES:
+            add("--device", help='"cpu", "cuda" ... (default: a GPU if there is one)')
+            add("--threads", type=positive, help="of the CPU")
         if name in ("run", "status", "costs"):
-            only = {"nargs": "*", "choices": models.MODELS, "metavar": "M"}
-            verb.add_argument("--model", **only, help="only these models")
+            only = "only these models"
+            add("--model", nargs="*", choices=models.MODELS, metavar="M", help=only)
         if name in ("run", "status"):
-            _add_choices(verb)
+            _add_choices(add)
         if name == "run":
-            _add_manners(verb)
-    verbs.choices["merge"].add_argument("file", type=Path)
+            _add_manners(add)
+        if name == "merge":
+            add("file", type=Path)
     return parser
 
 
-def _add_choices(verb: argparse.ArgumentParser) -> None:
+def _add_choices(add: Callable[..., Any]) -> None:
     """What is done."""
-    verb.add_argument("--arm", nargs="*", choices=grids.ARMS, metavar="ARM", help="only these arms")
-    verb.add_argument("--seeds", nargs="*", type=int, help="only these seeds")
-    verb.add_argument("--split", type=int, help="only this split")
-    verb.add_argument("--examples", nargs="*", type=int, help="only these sizes")
-    verb.add_argument("--amp", choices=AMPS, help="in this precision")
-    verb.add_argument(
-        "--epochs",
-        type=positive,
-        help="for so many epochs, to try things out: recorded as such (arm "
-        f'"{grids.TRY_OUT}"), and counted by no table and no verdict',
-    )
+    add("--arm", nargs="*", choices=grids.ARMS, metavar="ARM", help="only these arms")
+    add("--seeds", nargs="*", type=int, help="only these seeds")
+    add("--split", type=int, help="only this split")
+    add("--examples", nargs="*", type=int, help="only these sizes")
+    add("--amp", choices=AMPS, help="in this precision")
+    tried = f'recorded as such (arm "{grids.TRY_OUT}"), and counted by no table and no verdict'
+    add("--epochs", type=positive, help=f"for so many epochs, to try things out: {tried}")
 
 
-def _add_manners(verb: argparse.ArgumentParser) -> None:
+def _add_manners(add: Callable[..., Any]) -> None:
     """How it is done."""
-    verb.add_argument("--step", choices=("auto", *learner.KINDS), default="auto")
-    verb.add_argument("--compile", action="store_true", help="the same as --step compile")
-    verb.add_argument(
-        "--limit-seconds",
-        type=float,
-        help="stop after an epoch, to be resumed, if the next would end later than that; "
-        "the first epoch is always done",
-    )
-    verb.add_argument("--parallel", type=positive, default=1, help="so many runs at once")
-    verb.add_argument("--list", action="store_true", help="only name the runs")
+    add("--step", choices=("auto", *KINDS), default="auto")
+    add("--compile", action="store_true", help="the same as --step compile")
+    limit = "stop after an epoch, to be resumed, if the next would end later than that"
+    add("--limit-seconds", type=float, help=f"{limit}; the first epoch is always done")
+    add("--parallel", type=positive, default=1, help="so many runs at once")
+    add("--list", action="store_true", help="only name the runs")
 
 
-def _choice(options: argparse.Namespace) -> Callable[[Setting], bool]:
+def _choice(options: Namespace) -> Callable[[Setting], bool]:
     """Which settings of the grid the options want, and the runs that these wait for.
 
     Raises Impossible for options that no run of the study fits.
     """
     plans = grids.plans(options.study)
     split = None if options.split is None else [options.split]
-    asked = {"arm": options.arm, "model": options.model, "seed": options.seeds, "split": split}
-    asked |= {"examples": options.examples}
+    asked = {"arm": options.arm, "model": options.model, "seed": options.seeds}
+    asked |= {"split": split, "examples": options.examples}
     asked = {name: values for name, values in asked.items() if values is not None}
+    for name, values in asked.items():
+        known = sorted({getattr(plan, name) for plan in plans})
+        for value in (value for value in values if value not in known):
+            there = f"there are {', '.join(map(str, known))}"
+            raise Impossible(f"no run of {options.study} has {name} {value}; {there}")
 
     def named(setting: Setting) -> bool:
         if options.arm is None and grids.ARMS[setting.arm].by_name_only:
             return False
         return all(getattr(setting, name) in values for name, values in asked.items())
 
-    for name, values in asked.items():
-        known = sorted({getattr(plan, name) for plan in plans})
-        for value in values:
-            if value not in known:
-                there = ", ".join(map(str, known))
-                raise Impossible(f"no run of {options.study} has {name} {value}; there are {there}")
     if not any(map(named, plans)):
         both = ", ".join(f"{name} {' or '.join(map(str, v))}" for name, v in asked.items())
         raise Impossible(f"no run of {options.study} has all of {both}")
-    awaited = set()
-    if options.epochs is None:
-        for plan in filter(named, plans):
-            awaited |= {(arm, plan.model) for arm in grids.ARMS[plan.arm].waits_for}
+    awaited = {
+        (arm, plan.model)
+        for plan in plans
+        if options.epochs is None and named(plan)
+        for arm in grids.ARMS[plan.arm].waits_for
+    }
 
     def wants(setting: Setting) -> bool:
         if setting.arm == "timing" and _parallel(options) > 1:
@@ -171,20 +166,18 @@ def _choice(options: argparse.Namespace) -> Callable[[Setting], bool]:
     return wants
 
 
-def _changes(options: argparse.Namespace) -> dict:
+def _changes(options: Namespace) -> dict[str, Any]:
     """What the options change in every setting."""
-    changes = {"amp": options.amp, "epochs": options.epochs}
-    if options.epochs is not None:
-        changes["arm"] = grids.TRY_OUT
-    return {name: value for name, value in changes.items() if value is not None}
+    changes = {"epochs": options.epochs, "arm": grids.TRY_OUT} if options.epochs else {}
+    return changes | ({"amp": options.amp} if options.amp else {})
 
 
-def _parallel(options: argparse.Namespace) -> int:
+def _parallel(options: Namespace) -> int:
     """How many runs share the machine: asked for, or known to one of several workers."""
     return max(getattr(options, "parallel", 1), from_environment("DLBOOK_PARALLEL", 1))
 
 
-def _place(options: argparse.Namespace) -> store.Place:
+def _place(options: Namespace) -> Place:
     """Where records go, and where checkpoints and weights go."""
     if options.out is not None:
         out = Path(options.out).expanduser()
@@ -192,15 +185,15 @@ def _place(options: argparse.Namespace) -> store.Place:
             out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise Impossible(f"--out {out}: expected a folder ({error.strerror})") from error
-        return store.Place(options.study, out, out)
+        return Place(options.study, out, out)
     cache = os.environ.get("DLBOOK_CACHE") or Path.home() / ".cache" / "dlbook"
     rest = Path(cache) / "study" / options.study
     shipped = records.folder()
     checkout = (shipped.parent / "pyproject.toml").exists()  # else it belongs to a package
-    return store.Place(options.study, shipped if checkout else rest, rest)
+    return Place(options.study, shipped if checkout else rest, rest)
 
 
-def _device(options: argparse.Namespace) -> torch.device:
+def _device(options: Namespace) -> torch.device:
     if options.threads:
         torch.set_num_threads(options.threads)
     try:
@@ -216,7 +209,7 @@ def _unshifted_seeds() -> None:
         raise Impossible("DLBOOK_SEED_OFFSET shifts the seeds of a study: unset it")
 
 
-def _run(options: argparse.Namespace, arguments: list[str]) -> int:
+def _run(options: Namespace, arguments: list[str]) -> int | None:
     place, choice, changes = _place(options), _choice(options), _changes(options)
     if options.list:
         runs = place.recorded()
@@ -234,20 +227,15 @@ def _run(options: argparse.Namespace, arguments: list[str]) -> int:
     except RuntimeError as error:
         if group.size == 1 or isinstance(error, REFUSALS):
             raise
-        print(
-            f"process {group.rank} of {group.size}: another process is gone or stuck "
-            f"({str(error).splitlines()[0]}); the run ends here, the same command goes on after "
-            "its last whole epoch",
-            file=sys.stderr,
-            flush=True,
-        )
-        os._exit(1)  # a tidy farewell would wait for the one that is gone
+        gone = f"another process is gone or stuck ({str(error).splitlines()[0]})"
+        after = "the run ends here, the same command goes on after its last whole epoch"
+        # Its own end, for a tidy farewell would wait for the one that is gone.
+        os._exit(_end(1, f"process {group.rank} of {group.size}: {gone}; {after}"))
     worker.say(f"{done} runs finished; " + ("nothing is left" if complete else "more are left"))
-    group.leave()
-    return 0
+    return group.leave()
 
 
-def _worker(options: argparse.Namespace, place: store.Place) -> engine.Worker:
+def _worker(options: Namespace, place: Place) -> engine.Worker:
     device = _device(options)
     step = "compile" if options.compile else options.step
     if step == "graph" and device.type != "cuda":
@@ -274,28 +262,24 @@ def several(number: int, arguments: list[str]) -> int:
         return max(abs(process.wait()) for process in running)
 
 
-def _status(options: argparse.Namespace, arguments: list[str]) -> int:
+def _status(options: Namespace, arguments: list[str]) -> None:
     place, choice = _place(options), _choice(options)
     settings = grids.wanted(options.study, place.recorded(), choice, _changes(options))
     print(report.status(place, settings))
-    return 0
 
 
-def _measure(options: argparse.Namespace, arguments: list[str]) -> int:
-    place, device = _place(options), _device(options)
+def _measure(options: Namespace, arguments: list[str]) -> None:
     if options.measure is measure.probes:
         _unshifted_seeds()
-    more = [options.model or ()] if options.measure is measure.costs else []
-    options.measure(place, device, print, *more)
-    return 0
+    more = {"names": options.model or ()} if options.measure is measure.costs else {}
+    options.measure(_place(options), _device(options), print, **more)
 
 
-def _report(options: argparse.Namespace, arguments: list[str]) -> int:
+def _report(options: Namespace, arguments: list[str]) -> None:
     print(report.Results(options.study, _place(options).records).markdown())
-    return 0
 
 
-def _merge(options: argparse.Namespace, arguments: list[str]) -> int:
+def _merge(options: Namespace, arguments: list[str]) -> None:
     """Add the runs of a file to the record of the same name."""
     target = _place(options).records / options.file.name
     known = [f"{options.study}{end}.jsonl" for end in ENDS]
@@ -305,19 +289,11 @@ def _merge(options: argparse.Namespace, arguments: list[str]) -> int:
         raise Impossible(f"{options.file}: expected a record, but there is no such file")
     added = sum(ledger.append(target, run) for run in ledger.read(options.file))
     print(f"{target}: {added} runs added")
-    return 0
 
 
-VERBS = {
-    "run": _run,
-    "status": _status,
-    "test": measure.score_on_test,
-    "costs": measure.costs,
-    "loading": measure.loading,
-    "probe": measure.probes,
-    "report": _report,
-    "merge": _merge,
-}
+VERBS = {"run": _run, "status": _status, "report": _report, "merge": _merge}
+MEASURES = {"test": measure.score_on_test, "costs": measure.costs}
+MEASURES |= {"loading": measure.loading, "probe": measure.probes}
 
 if __name__ == "__main__":
     sys.exit(main())

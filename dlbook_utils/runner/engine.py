@@ -1,9 +1,8 @@
-"""One run from its setting to its record: train, validate, save, go on after an interruption.
+"""One run from its setting to its record, and one run after another.
 
-And one run after another. No process hands out work: each worker takes the first run of the grid
-that is neither recorded nor locked by another; the lock goes with its process, however that ends.
-So workers may be started in any number and stopped at any moment, on every machine that shares the
-folder.
+No process hands out work: each worker takes the first run of the grid that is neither recorded nor
+locked by another; the lock goes with its process, however that ends. So workers may be started in
+any number and stopped at any moment, on every machine that shares the folder.
 """
 
 from __future__ import annotations
@@ -17,7 +16,6 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from dlbook_utils.page.guards import TrainingFailed
 from dlbook_utils.records import ledger, provenance
@@ -51,12 +49,8 @@ class Clock:
     used: bool = False
 
     def begins(self, seconds: float) -> bool:
-        """Whether an epoch that took so many seconds last time may be begun, and will be.
-
-        The first of a call may be unless the limit has passed, later ones if that time and a fifth
-        more are left.
-        """
-        needed = RESERVE * seconds if self.used else 0.0
+        """Whether an epoch that took so many seconds last time may be begun, and will be."""
+        needed = RESERVE * seconds if self.used else 0.0  # the first may be, unless time is up
         begins = self.limit is None or time.monotonic() - self.began + needed < self.limit
         self.used |= begins
         return begins
@@ -117,26 +111,31 @@ class Run:
 
     def __init__(self, setting: Setting, worker: Worker):
         self.setting, self.worker = setting, worker
-        self.kind, device = worker.step_for(setting), worker.device
+        self.step_kind, device = worker.step_for(setting), worker.device
+        self.manner = [
+            self.step_kind,
+            device.type,
+            worker.group.size,
+        ]  # must not change within a run
         self.path = worker.place.checkpoint(setting.key)
-        torch.backends.cudnn.benchmark = self.kind != "plain"
+        torch.backends.cudnn.benchmark = self.step_kind != "plain"
         provenance.forget_peak_memory(device)
         self.train_part, self.valid_part = (part.to(device) for part in feed.divide(setting))
         images = feed.load(setting.data)
         self.began = time.monotonic()
         first = self.train_part.x[:FIRST_LAYER]
         channels = (images.mean, images.std)
-        self.learner = Learner(setting, channels, device, self.kind, first, worker.group)
+        self.learner = Learner(setting, channels, device, self.step_kind, first, worker.group)
         self.state = self._resume()
+        self.history: list[dict[str, Any]] = self.state["history"]  # a row for each epoch done
         self.earlier = self.state["seconds"]
         self._compare()
-        if self.kind == "graph":
-            self._record_graph()
-
-    @property
-    def history(self) -> list[dict[str, Any]]:
-        """A row for each epoch that is done."""
-        return self.state["history"]
+        if self.step_kind == "graph":
+            try:
+                n = setting.batch
+                self.learner.record(self.train_part.x[:n], self.train_part.y[:n])
+            except RuntimeError as error:
+                raise NoGraph(str(error)) from None
 
     def _resume(self) -> dict[str, Any]:
         """Load a checkpoint into the learner if there is one; return what else it holds."""
@@ -148,10 +147,10 @@ class Run:
             return fresh
         if from_dict(saved["setting"]) != self.setting:
             raise Mismatch(f"{self.path} belongs to another setting: {saved['setting']}")
-        if saved["way"] != self._manner():
+        if saved["way"] != self.manner:
             raise Mismatch(
                 f"{self.path} was begun with step, device, processes = {tuple(saved['way'])}, not "
-                f"{tuple(self._manner())}: go on in the same way, or move it away to begin again"
+                f"{tuple(self.manner)}: go on in the same way, or move it away to begin again"
             )
         self.learner.load(saved)
         if store.code() not in saved["code"]:
@@ -160,10 +159,6 @@ class Run:
         worker.say(f"{key}: goes on after epoch {len(saved['history'])}")
         # Older checkpoints lack memory and commit.
         return fresh | {name: saved[name] for name in fresh if name in saved}
-
-    def _manner(self) -> list[Any]:
-        """What must not change within a run."""
-        return [self.kind, self.worker.device.type, self.worker.group.size]
 
     def _compare(self) -> None:
         """Raise Mismatch unless all processes go on after the same epoch."""
@@ -174,13 +169,6 @@ class Run:
                 "epochs; all must see one folder, that of the first process, and this one sees "
                 f"{self.worker.place.rest}"
             )
-
-    def _record_graph(self) -> None:
-        n = self.setting.batch
-        try:
-            self.learner.record(self.train_part.x[:n], self.train_part.y[:n])
-        except RuntimeError as error:
-            raise NoGraph(str(error)) from None
 
     def train(self) -> dict[str, Any] | None:
         """Go on to the end, or until the time is up; see `run`."""
@@ -221,10 +209,10 @@ class Run:
             self._validate(row)
         self.history.append(row)
         if setting.select == "best" and _best_epoch(self.history) == epoch:
-            state["best"] = _copy(self.learner.model.state_dict())
+            state["best"] = copy.deepcopy(self.learner.model.state_dict())
         state["seconds"] = self.earlier + time.monotonic() - self.began
         if self.worker.group.first:  # "way": so older checkpoints call it
-            whole = {**state, "setting": asdict(setting), "way": self._manner()}
+            whole = {**state, "setting": asdict(setting), "way": self.manner}
             store.save(self.path, whole | self.learner.state())
         return row
 
@@ -273,14 +261,13 @@ class Run:
     def _validate(self, row: dict[str, Any]) -> None:
         """Add validation loss and accuracy to a row; the first process computes, all know."""
         began, group = time.monotonic(), self.worker.group
-        values = (0.0, 0.0)
+        loss = hits = 0.0
         if group.first:
             z, y = self.learner.predict(self.valid_part.x), self.valid_part.y.cpu()
             loss = torch.nn.functional.cross_entropy(z, y).item()
-            values = loss, (z.argmax(1) == y).double().mean().item()
-        loss, row["valid_accuracy"] = group.share(values)
-        row["valid_loss"] = loss
-        row["valid_seconds"] = round(time.monotonic() - began, 4)
+            hits = (z.argmax(1) == y).double().mean().item()
+        loss, row["valid_accuracy"] = group.share((loss, hits))
+        row |= {"valid_loss": loss, "valid_seconds": round(time.monotonic() - began, 4)}
         if loss - loss != 0:  # neither infinity nor NaN minus itself is 0
             raise TrainingFailed(f"the validation loss is not finite after epoch {row['epoch']}")
 
@@ -292,11 +279,10 @@ class Run:
         if self.state["best"] is not None and best != len(self.history):
             self.learner.model.load_state_dict(self.state["best"])
             selected = self._measure(self.history[best - 1])
-        clean = self.learner.predict(self.train_part.x).argmax(1)
-        hits = (clean == self.train_part.y.cpu()).double()
-        selected["train_clean"] = hits.mean().item()
+        hits = self.learner.predict(self.train_part.x).argmax(1) == self.train_part.y.cpu()
+        selected["train_clean"] = hits.double().mean().item()
         last.get("valid", {}).pop("predictions", None)  # long, and needed of one only
-        weights = _copy(self.learner.model.state_dict(), "cpu")
+        weights = {name: w.cpu() for name, w in self.learner.model.state_dict().items()}
         path = self.worker.place.weights(self.setting.key)
         store.save(path, {"setting": asdict(self.setting), "model": weights})
         return self._record() | {"last": last, "selected": selected}
@@ -319,8 +305,8 @@ class Run:
             "status": "failed" if failed else "done",
             "reason": failed,
             "setting": asdict(setting),
-            "epochs": state["history"],
-            "step": self.kind,
+            "epochs": self.history,
+            "step": self.step_kind,
             "processes": worker.group.size,
             "parallel": worker.parallel,
             "threads": torch.get_num_threads(),
@@ -340,10 +326,6 @@ def _best_epoch(history: list[dict]) -> int:
     if not checked:
         return 0
     return max(checked, key=lambda row: (row["valid_accuracy"], -row["epoch"]))["epoch"]
-
-
-def _copy(state: dict[str, Tensor], device: str | None = None) -> dict[str, Tensor]:
-    return {name: tensor.detach().to(device, copy=True) for name, tensor in state.items()}
 
 
 def _line(setting: Setting, row: dict[str, Any]) -> str:
@@ -379,11 +361,12 @@ def work(
     while True:
         # Of the processes that share one run, the first alone chooses and records.
         setting = _following(place, choice, changes, busy) if worker.group.first else None
-        with _lock(place, setting) as mine:
-            if setting is not None and not mine:
+        lock = ledger.locked(place.lock(setting.key), wait=False) if setting else nullcontext(True)
+        with lock as mine:
+            if setting and not mine:
                 busy.add(setting.key)
                 continue
-            if setting is not None and setting.key in {run["key"] for run in place.recorded()}:
+            if setting and setting.key in {run["key"] for run in place.recorded()}:
                 continue  # another worker has just finished it
             setting = worker.group.share(setting)
             if setting is None:
@@ -407,12 +390,6 @@ def _following(
     had = {run["key"] for run in runs} | busy
     wanted = grids.wanted(place.study, runs, choice, changes)
     return next((setting for setting in wanted if setting.key not in had), None)
-
-
-def _lock(place: store.Place, setting: Setting | None):
-    if setting is None:
-        return nullcontext(True)
-    return ledger.locked(place.lock(setting.key), wait=False)
 
 
 def summary(result: dict[str, Any]) -> str:

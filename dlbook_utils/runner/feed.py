@@ -8,9 +8,10 @@ every device and a resumed run see the same batches.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -54,8 +55,7 @@ class Part:
         return Part(self.x.to(device), self.y.to(device), self.digest)
 
 
-@dataclass(frozen=True)
-class Draws:
+class Draws(NamedTuple):
     """What is random in an epoch of m images: `order` (m,), positions in the training part,
     `corners` (m, 2), `flips` bool (m,) and `angles` (m,) in degrees; and `side`, to which all are
     shrunk (0: not at all).
@@ -69,15 +69,11 @@ class Draws:
 
     def of(self, rows: slice | Tensor) -> Draws:
         """The draws of some of the epoch's images."""
-        return self._each(lambda values: values[rows])
+        return Draws(*(values[rows] for values in self[:-1]), side=self.side)
 
     def to(self, device: torch.device | str) -> Draws:
         """The same draws on a device."""
-        return self._each(lambda values: values.to(device))
-
-    def _each(self, change: Callable[[Tensor], Tensor]) -> Draws:
-        values = map(change, (self.order, self.corners, self.flips, self.angles))
-        return Draws(*values, side=self.side)
+        return Draws(*(values.to(device) for values in self[:-1]), side=self.side)
 
 
 @lru_cache(2)
@@ -117,20 +113,16 @@ def divide(setting: Setting) -> tuple[Part, Part]:
     Raises ValueError if there are not so many examples.
     """
     images = load(setting.data)
-    n = len(images)
+    n, held = len(images), len(images) // TENTHS
     order = torch.tensor(stratified_order(images.y.tolist(), seed=SPLIT_SEED))
-    held = n // TENTHS
+    begin = setting.split * held
+    valid, others = order[begin : begin + held], torch.cat([order[:begin], order[begin + held :]])
     if setting.examples == n:
-        train, valid = order, order[:0]
+        valid, others = order[:0], order
     elif setting.examples > n - held:
         raise ValueError(f"{setting.examples} of {n - held} examples: at most so many, or all {n}")
-    else:
-        cut = slice(setting.split * held, (setting.split + 1) * held)
-        valid = order[cut]
-        train = torch.cat([order[: cut.start], order[cut.stop :]])[: setting.examples]
-    train = train.sort().values
-    valid = _by_class(valid, images.y)
-    return _part(images, train), _part(images, valid)
+    train = others[: setting.examples].sort().values
+    return _part(images, train), _part(images, _by_class(valid, images.y))
 
 
 def held_back(name: str) -> Part:
@@ -191,11 +183,11 @@ def augmented(x: Tensor, draws: Draws, setting: Setting) -> Tensor:
 
 def _shrunk(x: Tensor, side: int) -> Tensor:
     """Shrink bytes (m, 3, h, w) to `side` pixels; each new pixel is a weighted mean of old ones."""
-    shrunk = []
-    for some in x.split(SHRUNK):
-        small = F.interpolate(some.float(), size=(side, side), mode="bilinear", antialias=True)
-        shrunk.append(small.round_().clamp_(0, 255).to(torch.uint8))
-    return torch.cat(shrunk)
+    small = (
+        F.interpolate(some.float(), size=(side, side), mode="bilinear", antialias=True)
+        for some in x.split(SHRUNK)
+    )
+    return torch.cat([floats.round_().clamp_(0, 255).to(torch.uint8) for floats in small])
 
 
 def _reflect(x: Tensor, pad: int) -> Tensor:

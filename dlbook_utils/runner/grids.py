@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
+from itertools import product
 from typing import Any
 
 from . import models
@@ -61,24 +62,19 @@ def rate_trials(model: str) -> list[Setting]:
 def tuning_trials(model: str) -> list[Setting]:
     """Eight trials for each model, the same for all: every rate with every decay, under AdamW."""
     recipe = {"arm": "trial", "model": model, "epochs": 20, "halve_every": 4, "patience": 0}
-    grid = ((lr, decay) for lr in (*RATES, 3e-3) for decay in (0.01, 0.1))
-    return [
-        Setting(**recipe, rule="adamw", lr=lr, decay=decay, seed=TUNING_SEED) for lr, decay in grid
-    ]
+    grid = product((*RATES, 3e-3), (0.01, 0.1))
+    return [Setting(**recipe, rule="adamw", lr=r, decay=d, seed=TUNING_SEED) for r, d in grid]
 
 
-def small(model: str, **changes: Any) -> Setting:
-    """ResNet or ViT with 1,000 examples, as networks that a CPU can train: NARROW.
-
-    The published recipe without early stopping.
-    """
+def small(model: str, rate: float = RATES[0], **changes: Any) -> Setting:
+    """The published recipe with 1,000 examples and without early stopping, for NARROW networks."""
     recipe = {"arm": "small", "examples": SIZES[0], "patience": 0, "check_every": 5}
-    return published(model, **recipe | changes)
+    return published(model, rate, **recipe | changes)
 
 
 def small_trials(model: str) -> list[Setting]:
     """Three runs that choose the narrow ViT's rate."""
-    return [small(model, arm="small-rate", seed=TUNING_SEED, rate=rate) for rate in RATES]
+    return [small(model, rate, arm="small-rate", seed=TUNING_SEED) for rate in RATES]
 
 
 def best_of(trials: Sequence[Setting], runs: Runs) -> Setting | None:
@@ -86,30 +82,18 @@ def best_of(trials: Sequence[Setting], runs: Runs) -> Setting | None:
 
     A trial in another precision counts; a failed one counts as accuracy 0.
     """
-    scored = []
+    scores = []
     for trial in trials:
-        same = [run for run in runs if _is_of(run, trial)]
+        same = [run for run in runs if run["setting"]["model"] == trial.model]  # soon seen
+        same = [run for run in same if replace(from_dict(run["setting"]), amp=trial.amp) == trial]
         if not same:
             return None
         done = same[0]["status"] == "done"
-        scored.append((same[0]["selected"]["valid"]["accuracy"] if done else 0.0, trial))
-    return max(scored, key=lambda pair: pair[0])[1]  # max returns the first of equals
-
-
-def _is_of(run: dict[str, Any], setting: Setting) -> bool:
-    """Whether a record is of this setting, precision apart."""
-    values = run["setting"]
-    if values["model"] != setting.model:  # the usual case, and soon seen
-        return False
-    return replace(from_dict(values), amp=setting.amp) == setting
+        scores.append(same[0]["selected"]["valid"]["accuracy"] if done else 0.0)
+    return trials[scores.index(max(scores))]
 
 
 # How results decide: each returns the setting that a plan becomes, None while results are missing.
-
-
-def as_planned(plan: Setting, runs: Runs) -> Setting | None:
-    """Nothing is left open."""
-    return plan
 
 
 def at_best(trials: Callable[[str], list[Setting]], plan: Setting, runs: Runs) -> Setting | None:
@@ -164,7 +148,7 @@ class Arm:
         chooses: whether its runs are no results: others are chosen by them.
     """
 
-    decide: Callable[[Setting, Runs], Setting | None] = as_planned
+    decide: Callable[[Setting, Runs], Setting | None] = lambda plan, runs: plan
     waits_for: tuple[str, ...] = ()
     by_name_only: bool = False
     chooses: bool = False
@@ -202,52 +186,27 @@ def _each(names: Sequence[str], seeds: Sequence[int], **changes: Any) -> Iterato
             yield published(model, seed=seed, **changes)
 
 
-def _timings(names: Sequence[str]) -> Iterator[Setting]:
-    """Two epochs as published of each model, at the middle rate: on times it has no effect."""
-    return (published(m, RATES[1], arm="timing", epochs=2, patience=0) for m in names)
-
-
 def _equal_costs() -> Iterator[Setting]:
     """Arm C: each model gets the operations, or the time, of COST_EPOCHS epochs of ResNet-18."""
     flops = {model: models.count(model)["flops"] for model in MAIN}
-    for arm in ("equal-flops", "equal-time"):
-        for seed in SEEDS:
-            for model in MAIN:
-                dearer = flops[MAIN[1]] / flops[model] if arm == "equal-flops" else 1
-                schedule = _schedule(COST_EPOCHS * dearer)
-                yield published(model, arm=arm, seed=seed, patience=0, **schedule)
-
-
-def _tuned() -> Iterator[Setting]:
-    """Arm B: the trials of each model, then the best with every seed."""
-    for model in MAIN:
-        trials = tuning_trials(model)
-        yield from trials
-        yield from (replace(trials[0], arm="tuned", seed=seed) for seed in SEEDS)
-
-
-def _for_a_cpu() -> Iterator[Setting]:
-    """Asked for by name (--arm): a GPU fills better cells."""
-    short = {"arm": "short", "epochs": 5, "halve_every": 1, "patience": 0}
-    yield from (published(m, RATES[1], seed=seed, **short) for seed in SEEDS for m in MAIN)
-    yield from small_trials(NARROW[1])
-    yield from (small(model, seed=seed) for seed in SEEDS for model in NARROW)
-    yield from (modern(**SMALL, seed=seed) for seed in SEEDS)
+    for arm, seed, model in product(("equal-flops", "equal-time"), SEEDS, MAIN):
+        times = flops[MAIN[1]] / flops[model] if arm == "equal-flops" else 1
+        yield published(model, arm=arm, seed=seed, patience=0, **_schedule(COST_EPOCHS * times))
 
 
 def _cifar10() -> Iterator[Setting]:
     """Every run of the study, in order of value."""
     first, others = SEEDS[:1], SEEDS[1:]
+    timing = {"arm": "timing", "epochs": 2, "patience": 0}  # on times the rate has no effect
     yield from _each(MAIN, first)
     yield from (modern(seed=seed) for seed in SEEDS)
     yield from (modern(arm="modern-50k", examples=50_000, seed=seed) for seed in SEEDS)
-    yield from _timings(MAIN)
+    yield from (published(model, RATES[1], **timing) for model in MAIN)
     yield from _each(MAIN, others)
-    for seeds in (first, others):
-        for n in SIZES:
-            yield from _each(MAIN, seeds, arm="scaling", examples=n)
+    for seeds, n in product((first, others), SIZES):
+        yield from _each(MAIN, seeds, arm="scaling", examples=n)
     yield from _each(OTHERS, first)
-    yield from _timings((*OTHERS, *LARGE))
+    yield from (published(model, RATES[1], **timing) for model in (*OTHERS, *LARGE))
     yield from _each(LARGE[:2], first)
     yield from _each(MAIN, SEEDS, arm="no-augmentation", pad=0, degrees=0.0, flip="none")
     yield from _each(MAIN, SEEDS, arm="constant-rate", halve_every=0)
@@ -256,16 +215,23 @@ def _cifar10() -> Iterator[Setting]:
     for n in SIZES[:3]:
         yield from _each(MAIN, SEEDS, arm="scaling-steps", per_epoch=45_000, examples=n)
     yield from _equal_costs()
-    yield from _tuned()
+    for trials in map(tuning_trials, MAIN):
+        yield from trials
+        yield from (replace(trials[0], arm="tuned", seed=seed) for seed in SEEDS)
     yield from _each(LARGE, SEEDS)
-    yield from _for_a_cpu()
+    # For a CPU: asked for by name (--arm), since a GPU fills better cells.
+    short = {"arm": "short", "epochs": 5, "halve_every": 1, "patience": 0}
+    yield from (published(m, RATES[1], seed=seed, **short) for seed in SEEDS for m in MAIN)
+    yield from small_trials(NARROW[1])
+    yield from (small(model, seed=seed) for seed in SEEDS for model in NARROW)
+    yield from (modern(**SMALL, seed=seed) for seed in SEEDS)
 
 
 def _trial() -> Iterator[Setting]:
     """A study of a minute on generated shapes, to try the command out."""
     recipe = {"arm": "published", "data": "shapes", "examples": 1000, "epochs": 2}
-    for seed in (0, 1):
-        yield from (Setting(model=m, seed=seed, **recipe) for m in ("tiny-cnn", "tiny-resnet"))
+    for seed, model in product((0, 1), ("tiny-cnn", "tiny-resnet")):
+        yield Setting(model=model, seed=seed, **recipe)
 
 
 STUDIES = {"cifar10": _cifar10, "trial": _trial}

@@ -1,6 +1,6 @@
 """A model with all that trains it: normalisation, optimisers, step and sums.
 
-A step is done in one of four kinds, the plain way and three that are faster and compute the same:
+Steps are of four kinds, a plain one and three that are faster and compute the same:
 
 - "plain": as anybody would write it;
 - "fast": convolutions on (n, h, w, c) in memory, and an optimiser that is one fused operation;
@@ -72,22 +72,6 @@ def precision(amp: str, device: torch.device) -> torch.autocast | nullcontext:
     return nullcontext()
 
 
-class Normalise(nn.Module):
-    """Bytes (n, 3, h, w) to numbers with mean 0 and standard deviation 1 per channel."""
-
-    def __init__(self, channels: Channels, channels_last: bool):
-        super().__init__()
-        mean, std = (255 * torch.tensor(values).view(-1, 1, 1) for values in channels)
-        self.register_buffer("mean", mean, persistent=False)
-        self.register_buffer("std", std, persistent=False)
-        self.layout = torch.channels_last if channels_last else torch.contiguous_format
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Normalise a batch; its memory is laid out as the model wants it."""
-        x = (x.to(self.mean.dtype) - self.mean) / self.std
-        return x.contiguous(memory_format=self.layout)
-
-
 class Muon(torch.optim.Optimizer):
     """Move filters by orthogonalised momentum, and keep their norm at sqrt(number of filters).
 
@@ -136,12 +120,14 @@ def modern_optimizers(
     return [Muon(filters, lr), torch.optim.SGD(rest, momentum=0.85, nesterov=True)]
 
 
-def adam(setting: Setting, model: nn.Module, kind: str, device: torch.device) -> torch.optim.Adam:
+def adam(
+    setting: Setting, model: nn.Module, step_kind: str, device: torch.device
+) -> torch.optim.Adam:
     """Adam or AdamW. For a graph the rate is a tensor, which can change after the recording."""
     make = torch.optim.AdamW if setting.rule == "adamw" else torch.optim.Adam
-    lr = torch.tensor(setting.lr, device=device) if kind == "graph" else setting.lr
-    fast: dict[str, bool] = {} if kind == "plain" else {"fused": True}
-    if kind == "graph":
+    lr = torch.tensor(setting.lr, device=device) if step_kind == "graph" else setting.lr
+    fast: dict[str, bool] = {} if step_kind == "plain" else {"fused": True}
+    if step_kind == "graph":
         fast["capturable"] = True
     return make(model.parameters(), lr=lr, weight_decay=setting.decay, **fast)
 
@@ -170,10 +156,10 @@ class Learner:
         setting: of the run; its seed draws the initial weights.
         channels: mean and deviation of the training images' channels, of pixels in 0..1.
         device: where everything lies.
-        kind: of step, one of KINDS. A "graph" is played once it is recorded, see `record`.
+        step_kind: one of KINDS. A "graph" is played once it is recorded, see `record`.
         first: images x uint8 (n, 3, h, w) from which the modern network's first layer is computed;
             without them it is random, as other layers are.
-        group: the processes of the run.
+        processes: of the run, if there are several.
 
     Raises together.Impossible for a model that cannot be shared out to the processes.
     """
@@ -183,37 +169,38 @@ class Learner:
         setting: Setting,
         channels: Channels,
         device: torch.device,
-        kind: str = "fast",
+        step_kind: str = "fast",
         first: Tensor | None = None,
-        group: Group | None = None,
+        processes: Group | None = None,
     ):
-        self.setting, self.device, self.kind = setting, device, kind
+        self.setting, self.device, self.step_kind = setting, device, step_kind
         self.context = precision(setting.amp, device)  # before the first product, in `prepare`
-        self.normalise = Normalise(channels, channels_last=kind != "plain").to(device)
+        self.layout = torch.contiguous_format if step_kind == "plain" else torch.channels_last
+        self.mean, self.std = (255 * torch.tensor(v).view(-1, 1, 1).to(device) for v in channels)
         seed_everything(setting.seed)
-        self.model = models.build(setting.model).to(device)
-        if kind != "plain":
-            self.model = self.model.to(memory_format=torch.channels_last)
+        self.model = models.build(setting.model).to(device, memory_format=self.layout)
         if first is not None and hasattr(self.model, "prepare"):
             self.model.prepare(self.normalise(first))
-        self.processes = group.size if group else 1
-        self.net = group.wrap(self.model) if group else self.model
+        self.processes = processes.size if processes else 1
+        self.net = processes.wrap(self.model) if processes else self.model
         # Shapes are fixed: for the last, shorter batch of an epoch there is a program of its own.
-        self.forward = torch.compile(self.net, dynamic=False) if kind == "compile" else self.net
-        self.optimizers = self._optimizers()
+        self.forward = (
+            torch.compile(self.net, dynamic=False) if step_kind == "compile" else self.net
+        )
+        if setting.rule == "muon":
+            self.optimizers = modern_optimizers(self.model, setting.lr, setting.batch)
+        else:
+            self.optimizers = [adam(setting, self.model, step_kind, device)]
+        for group in _groups(self.optimizers):
+            group.setdefault("until", 1.0)
+            group["first_lr"] = float(group["lr"])
         self.tally = Tally(device)
         self.recorded: tuple[torch.cuda.CUDAGraph, Tensor, Tensor] | None = None
 
-    def _optimizers(self) -> list[torch.optim.Optimizer]:
-        setting = self.setting
-        if setting.rule == "muon":
-            optimizers = modern_optimizers(self.model, setting.lr, setting.batch)
-        else:
-            optimizers = [adam(setting, self.model, self.kind, self.device)]
-        for group in _groups(optimizers):
-            group.setdefault("until", 1.0)
-            group["first_lr"] = float(group["lr"])
-        return optimizers
+    def normalise(self, x: Tensor) -> Tensor:
+        """Bytes (n, 3, h, w) to numbers with mean 0 and deviation 1, laid out as the model is."""
+        x = (x.to(self.mean.dtype) - self.mean) / self.std
+        return x.contiguous(memory_format=self.layout)
 
     def set_rates(self, done: float) -> float:
         """Set the learning rates after `done` epochs (a fraction, within an epoch); return the
@@ -261,7 +248,7 @@ class Learner:
         with self.context:
             scores = self.forward(self.normalise(x))
             loss = F.cross_entropy(
-                scores.to(self.normalise.mean.dtype), y, label_smoothing=self.setting.smoothing
+                scores.to(self.mean.dtype), y, label_smoothing=self.setting.smoothing
             )
         for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=True)
@@ -309,11 +296,11 @@ class Learner:
 
     def tensors(self) -> list[Tensor]:
         """Every tensor that a step changes: parameters, buffers, what the optimisers remember."""
-        states = [
-            o.state.get(p, {}) for o in self.optimizers for g in o.param_groups for p in g["params"]
-        ]
-        kept = [value for state in states for value in state.values() if torch.is_tensor(value)]
-        return [*self.model.parameters(), *self.model.buffers(), *kept]
+        tensors = [*self.model.parameters(), *self.model.buffers()]
+        for optimizer in self.optimizers:
+            states = [optimizer.state.get(p, {}) for p in self.model.parameters()]
+            tensors += [v for state in states for v in state.values() if torch.is_tensor(v)]
+        return tensors
 
     @torch.no_grad()
     def predict(self, x: Tensor, looks: int | None = None, size: int = 1000) -> Tensor:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -24,7 +25,7 @@ from torch import Tensor
 from dlbook_utils.records import ledger, provenance
 
 from . import feed, grids, models, scores
-from .learner import EVEN, Learner, Normalise, precision, wait
+from .learner import EVEN, Learner, precision, wait
 from .settings import Setting, from_dict
 from .store import Place, load
 
@@ -190,14 +191,13 @@ def load_usually(loader: Iterable[Tensor], device: torch.device) -> None:
         batch.to(device)
 
 
-def load_ours(part: feed.Part, device: torch.device) -> None:
+def load_ours(part: feed.Part, learner: Learner) -> None:
     """One pass of the study's own feed, which augments two thousand images at once, over a part on
     the device.
     """
-    normalise = Normalise(EVEN, channels_last=True).to(device)
     for some in feed.batches(part, feed.draw(LOADING, len(part), 1), LOADING):
         for x, *_ in some:
-            normalise(x)
+            learner.normalise(x)
 
 
 def loading(place: Place, device: torch.device, say: Say) -> None:
@@ -209,10 +209,9 @@ def loading(place: Place, device: torch.device, say: Say) -> None:
     x = torch.randint(0, 256, (IMAGES, 3, 32, 32), dtype=torch.uint8, generator=g)
     part = feed.Part(x, torch.zeros(IMAGES, dtype=torch.int64), "random").to(device)
     cores = torch.multiprocessing.cpu_count()
-    contestants: dict[str, Callable[[], None]] = {"resident": lambda: load_ours(part, device)}
+    contestants = {"resident": partial(load_ours, part, Learner(LOADING, EVEN, device))}
     for n in sorted({*LOADERS, cores}):
-        loader = usual(x, n)
-        contestants[f"PIL, {n} workers"] = lambda loader=loader: load_usually(loader, device)
+        contestants[f"PIL, {n} workers"] = partial(load_usually, usual(x, n), device)
     times: dict[str, float] = {}
     for _ in range(2):
         for name, work in contestants.items():
@@ -268,10 +267,10 @@ def probes(place: Place, device: torch.device, say: Say) -> None:
     """
     count = 0
     for run, setting in _finished(place, "probe"):
-        if setting.arm != "published" or not models.has_maps(setting.model):
+        learner = _begin(setting, device)
+        if setting.arm != "published" or not hasattr(learner.model, "maps"):
             continue
         train, valid = (part.to(device) for part in feed.divide(setting))
-        learner = _begin(setting, device)
         precision("fp32", device)  # whatever the run's was
         line = {"key": run["key"], "setting": run["setting"]}
         line["untrained"] = probe(learner, train, valid)
@@ -279,12 +278,10 @@ def probes(place: Place, device: torch.device, say: Say) -> None:
         line["trained"] = probe(learner, train, valid)
         line |= provenance.origin(device, setting.seed, feed.digest(setting.data))
         ledger.append(place.record("probe"), line)
-        after, before = (accuracies(line[name]) for name in ("trained", "untrained"))
+        after, before = (
+            ", ".join(f"{100 * value:.1f}" for value in line[name])
+            for name in ("trained", "untrained")
+        )
         say(f"{run['key']}: {after}; with the weights of the start {before}")
         count += 1
     say(f"{count} runs were probed")
-
-
-def accuracies(values: Sequence[float]) -> str:
-    """Accuracies of the stages, in per cent, from the first to the last."""
-    return ", ".join(f"{100 * value:.1f}" for value in values)

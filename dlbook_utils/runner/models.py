@@ -228,23 +228,19 @@ class SpeedyNet(nn.Module):
         return self.head(x.amax((2, 3))) / self.head.in_features
 
 
-def _vits() -> dict[str, Callable[[], nn.Module]]:
-    """Three sizes (Ti, S, B), three ways of cutting: 16 of 32 pixels, 4 of 32, 16 of 224."""
-    sizes = {"ti": (192, 3), "s": (384, 6), "b": (768, 12)}
-    cuts = {"p16": (16, 32), "p4": (4, 32), "p16-224": (16, 224)}
-    return {
-        f"vit-{size}-{cut}": partial(ViT, patch, width, heads, side=side)
-        for size, (width, heads) in sizes.items()
-        for cut, (patch, side) in cuts.items()
-    }
-
-
+# Three sizes of ViT, and three cuts: 16 of 32 pixels, 4 of 32, 16 of 224.
+SIZES = {"ti": (192, 3), "s": (384, 6), "b": (768, 12)}
+CUTS = {"p16": (16, 32), "p4": (4, 32), "p16-224": (16, 224)}
 MODELS: dict[str, Callable[[], nn.Module]] = {
     "cnn-32": partial(BasicCNN, (32, 64, 128)),
     "cnn-64": partial(BasicCNN, (64, 128, 256)),
     "resnet18-3x3": partial(ResNet18, "3x3"),
     "resnet18-7x7": partial(ResNet18, "7x7"),
-    **_vits(),
+    **{
+        f"vit-{size}-{cut}": partial(ViT, patch, width, heads, side=side)
+        for size, (width, heads) in SIZES.items()
+        for cut, (patch, side) in CUTS.items()
+    },
     # of similar cost, for a CPU
     "resnet18-narrow": partial(ResNet18, "3x3", width=16),
     "vit-narrow-p4": partial(ViT, 4, 96, 3, 6),
@@ -269,15 +265,9 @@ def build(name: str) -> nn.Module:
     return MODELS[name]()
 
 
-def has_maps(name: str) -> bool:
-    """Whether a model, by its name, shows its stages."""
-    with torch.device("meta"):  # its shape only: some have a hundred million weights
-        return hasattr(build(name), "maps")
-
-
 @lru_cache(64)
-def count(name: str, side: int = 32) -> dict[str, int]:
-    """Return "parameters" of a model and "flops" for one image of `side` pixels, forward.
+def count(name: str) -> dict[str, int]:
+    """Return "parameters" of a model and "flops" for one image of 32 pixels a side, forward.
 
     A multiplication and an addition are two operations. PyTorch's counter sees matrix products,
     convolutions and attention; what it leaves out (normalisation, activations, pooling) is a few
@@ -288,6 +278,6 @@ def count(name: str, side: int = 32) -> dict[str, int]:
     with torch.device("meta"):
         model = build(name).eval()
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
-            model(torch.empty(1, 3, side, side))
+            model(torch.empty(1, 3, 32, 32))
     parameters = sum(p.numel() for p in model.parameters())
     return {"parameters": parameters, "flops": counter.get_total_flops()}

@@ -12,6 +12,7 @@ from dlbook_utils.foundations.linear import mean_interval
 
 from . import grids, models, verdicts
 from .settings import Setting, from_dict
+from .statistics import cell_of
 from .store import Place
 from .tables import MISSING, Table
 
@@ -58,12 +59,12 @@ def coverage(runs: Runs, study: str = "cifar10") -> dict[str, tuple[int, int]]:
     none that can be named.
     """
 
-    def whatever_precision(setting: Setting) -> Setting:
+    def of_any_precision(setting: Setting) -> Setting:
         return replace(setting, amp="fp32")
 
-    had = {whatever_precision(from_dict(run["setting"])) for run in runs}
+    had = {of_any_precision(from_dict(run["setting"])) for run in runs}
     counts = dict.fromkeys(grids.ARMS, (0, 0)) if study == "cifar10" else {}
-    for setting in dict.fromkeys(map(whatever_precision, grids.grid(study, runs))):
+    for setting in dict.fromkeys(map(of_any_precision, grids.grid(study, runs))):
         done, named = counts.get(setting.arm, (0, 0))
         counts[setting.arm] = done + (setting in had), named + 1
     return counts
@@ -122,26 +123,20 @@ class Results:
     def markdown(self) -> str:
         """All tables, each below its heading."""
         amp = verdicts.Evidence(self.runs).amp
-        sections = {
-            "As published": [self.published()],
-            "Other arms": [self.other_arms(), *self._failures()],
-            "Costs": [self.costs()],
-            "Loading": [self.loading()],
-            "Linear probes": [self.probes()],
-            "Verdicts": [f"By the runs in {amp}.", self.verdicts()],
-        }
-        return "\n\n".join(
-            "\n\n".join([f"## {heading}", *(_text(part) for part in parts)])
-            for heading, parts in sections.items()
-        )
-
-    def _failures(self) -> list[str]:
         failed = [
-            f"Failed: {run['key']}: {run['reason']}."
+            f"\n\nFailed: {run['key']}: {run['reason']}."
             for run in self.runs
             if run["status"] == "failed" and run["setting"]["arm"] in grids.ARMS
         ]
-        return ["\n\n".join(failed)] if failed else []
+        sections = {
+            "As published": self.published().markdown(),
+            "Other arms": self.other_arms().markdown() + "".join(failed),
+            "Costs": self.costs().markdown(),
+            "Loading": self.loading().markdown(),
+            "Linear probes": self.probes().markdown(),
+            "Verdicts": f"By the runs in {amp}.\n\n{self.verdicts().markdown()}",
+        }
+        return "\n\n".join(f"## {heading}\n\n{text}" for heading, text in sections.items())
 
     def published(self) -> Table:
         """Tables 1 and 2 of the source, and beside them the runs as published."""
@@ -241,7 +236,7 @@ class Results:
         """Accuracy of linear probes, stage by stage."""
         rows = []
         for model in (*verdicts.CNNS, *verdicts.RESNETS):
-            mine = verdicts.probes_of(model, self.probed).values()
+            mine = cell_of(self.probed, model=model, split=0, arm="published").values()
             cells = [
                 ", ".join(_percent(stage) for stage in zip(*(line[name] for line in mine)))
                 for name in ("trained", "untrained")
@@ -253,10 +248,6 @@ class Results:
     def verdicts(self) -> Table:
         """What the protocol's rules say of the statements of the source."""
         return verdicts.table(verdicts.judge(self.runs, self.timings, self.probed))
-
-
-def _text(part: str | Table) -> str:
-    return part if isinstance(part, str) else part.markdown()
 
 
 def _unmeasured(name: str) -> list[str]:

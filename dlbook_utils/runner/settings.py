@@ -17,6 +17,8 @@ CHOICES = {
     "amp": AMPS,
 }
 TENTHS = 10  # into which the training set is cut; one is held out for validation
+LEAST = dict.fromkeys(("examples", "epochs", "batch", "check_every"), 1)
+LEAST |= dict.fromkeys(("seed", "per_epoch", "halve_every", "patience", "pad", "small_side"), 0)
 # Fields that came after the first record: a key holds them only where they are not 0, so that the
 # keys of older runs stay.
 ADDED = ("small_epochs", "small_side")
@@ -71,12 +73,9 @@ class Setting:
         for name, allowed in CHOICES.items():
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} must be one of {allowed}, got {getattr(self, name)!r}")
-        for name in ("examples", "epochs", "batch", "check_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("seed", "per_epoch", "halve_every", "patience", "pad", *ADDED):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        for name, least in LEAST.items():
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
         if bool(self.small_epochs) != bool(self.small_side):
             both = f"{self.small_epochs} and {self.small_side}"
             raise ValueError(f"small_epochs and small_side go together, got {both}")

@@ -17,6 +17,7 @@ ALL = 45_000  # examples, unless fewer are asked for
 ROUNDS = 500  # of the bootstrap over images
 CERTAIN = 1e9  # degrees of freedom of an error to which seeds add nothing: Student's t is normal
 
+Lines = Sequence[dict[str, Any]]  # of a record
 Cell = dict[int, dict[str, Any]]  # runs that differ in their seed alone, by seed
 
 
@@ -66,10 +67,9 @@ class Estimate:
 def estimate(per_seed: Sequence[float] | np.ndarray, images: float = 0.0) -> Estimate:
     """An estimate from one value per seed, and the variance that the choice of images gives it.
 
-    The seeds' share of its variance is theirs over their number. Five seeds are too few to be
-    resampled: a bootstrap's interval over them holds the truth far less often than it says, so
-    that Student's t takes them. The images' share, known from thousands, has no such trouble:
-    the degrees of freedom lie in between (Welch and Satterthwaite).
+    Five seeds are too few to be resampled: a bootstrap's interval over them holds the truth far
+    less often than it says, so that Student's t takes them. The images' share, known from
+    thousands, has no such trouble: the freedom lies in between (Welch and Satterthwaite).
     Raises ValueError for fewer than two seeds.
     """
     values = np.asarray(per_seed, dtype=float)
@@ -125,13 +125,6 @@ def paired(one: np.ndarray, two: np.ndarray) -> Estimate:
     return estimate(differences[:, 0], float(np.var(over_images, ddof=1)))
 
 
-def rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
-    """Spearman's rank correlation of a (n,) and b (n,)."""
-    from scipy import stats
-
-    return float(stats.spearmanr(a, b)[0])
-
-
 def holm(p_values: Sequence[float], alpha: float = ALPHA) -> list[bool]:
     """Which of m hypotheses are rejected so that the chance of any wrong one is at most alpha.
 
@@ -146,6 +139,15 @@ def holm(p_values: Sequence[float], alpha: float = ALPHA) -> list[bool]:
     return rejected
 
 
+def cell_of(lines: Lines, **wanted: Any) -> Cell:
+    """The lines whose settings have these values, by seed."""
+    cell = {}
+    for line in lines:
+        if all(line["setting"][name] == value for name, value in wanted.items()):
+            cell[line["setting"]["seed"]] = line
+    return dict(sorted(cell.items()))
+
+
 class Evidence:
     """The finished runs of a study, by arm, model and number of examples, in order of their seeds.
 
@@ -154,13 +156,7 @@ class Evidence:
     times and of linear probes.
     """
 
-    def __init__(
-        self,
-        runs: Sequence[dict[str, Any]],
-        amp: str = "",
-        costs: Sequence[dict[str, Any]] = (),
-        probes: Sequence[dict[str, Any]] = (),
-    ):
+    def __init__(self, runs: Lines, amp: str = "", costs: Lines = (), probes: Lines = ()):
         done = [r for r in runs if r["status"] == "done" and r["setting"]["split"] == 0]
         amps = [r["setting"]["amp"] for r in done if r["setting"]["arm"] == "published"]
         self.amp = amp or max(["fp32", *sorted(set(amps))], key=amps.count)
@@ -170,12 +166,7 @@ class Evidence:
 
     def of(self, model: str, arm: str = "published", examples: int = ALL) -> Cell:
         """The runs of a cell by seed."""
-        cell = {}
-        for run in self.runs:
-            s = run["setting"]
-            if (s["arm"], s["model"], s["examples"]) == (arm, model, examples):
-                cell[s["seed"]] = run
-        return dict(sorted(cell.items()))
+        return cell_of(self.runs, model=model, arm=arm, examples=examples)
 
     def pairs(self, one: Cell, two: Cell, least: int = 2) -> list[tuple[dict, dict]]:
         """The pairs of runs that two cells have in common: same seed, same validation part.

@@ -1,26 +1,25 @@
 """From records to verdicts: the rules of records/cifar10-protocol.md as functions.
 
-A rule is a list of conditions that must all be true. A condition compares an estimate with a bound;
-it is true or false when its p-value is small enough, else open. A rule holds when all conditions
-are true, does not hold when one is false, and is inconclusive otherwise. Over the readings of the
-text, which are the models that it can be taken to mean, a statement that holds in some and does not
-in others depends.
+A rule gives conditions that compare an estimate with a bound. It holds when all are true, does not
+hold when one is false, and is inconclusive otherwise. A reading of the text is a choice of models
+that it can be taken to mean; a statement that holds in some and does not in others depends.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import defaultdict, namedtuple
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise, product
 from math import inf
-from typing import Any, NamedTuple
+from operator import itemgetter
 
 import numpy as np
 
+from . import statistics
 from .scores import accuracy, macro_f1, macro_precision, macro_recall
-from .statistics import Cell, Estimate, Evidence, NotMeasured, estimate, holm, rank_correlation
+from .statistics import Cell, Estimate, Evidence, NotMeasured, cell_of, estimate
 from .tables import Table
 
 HOLDS, NOT, DEPENDS = "holds", "does not hold", "depends"
@@ -30,19 +29,8 @@ RESNETS = ("resnet18-3x3", "resnet18-7x7")
 VITS = tuple(f"vit-{size}-{cut}" for cut in ("p16", "p4", "p16-224") for size in ("ti", "s", "b"))
 TRIOS = tuple(product(CNNS, RESNETS, VITS))
 
-
-class Printed(NamedTuple):
-    """A row of the source's Tables 1 and 2; accuracies in %, times on an A100."""
-
-    training: float
-    validation: float
-    epoch_seconds: float
-    image_ms: float
-    precision: float
-    recall: float
-    f1: float
-
-
+# A row of the source's Tables 1 and 2: accuracies in %, times on an A100.
+Printed = namedtuple("Printed", "training validation epoch_seconds image_ms precision recall f1")
 REPORTED = {
     "basic CNN": Printed(85.3, 82.1, 35.0, 3.2, 0.81, 0.80, 0.805),
     "ResNet-18": Printed(91.8, 89.5, 50.0, 5.0, 0.89, 0.87, 0.880),
@@ -64,6 +52,7 @@ SEEDS = 5  # that a share of seeds is taken of
 MOST = 0.79  # conditions say "above", the protocol "at least 4 of 5"
 FEW = (1_000, 5_000, 10_000)  # examples
 SHOWN_READINGS, SHOWN_CONDITIONS = 3, 5  # in a row of the table
+PROBED = ("trained", "untrained")  # networks
 
 
 @dataclass(frozen=True)
@@ -77,13 +66,9 @@ class Condition:
     value: Estimate
     bound: float = 0.0
 
-    @property
-    def p_true(self) -> float:
-        return self.value.p_above(self.bound)
-
-    @property
-    def p_false(self) -> float:
-        return (-self.value).p_above(-self.bound)
+    def p_values(self) -> tuple[float, float]:
+        """That it is true, and that it is false, by chance."""
+        return self.value.p_above(self.bound), (-self.value).p_above(-self.bound)
 
     def __str__(self) -> str:
         return f"{self.name} {self.value}"
@@ -106,8 +91,8 @@ class Finding:
         All conditions must be true, so that the largest of their p-values counts; one that is
         false is enough, so that the smallest counts, times their number (Bonferroni).
         """
-        holds = max(c.p_true for c in self.conditions)
-        fails = min(1.0, len(self.conditions) * min(c.p_false for c in self.conditions))
+        true, false = zip(*(condition.p_values() for condition in self.conditions))
+        holds, fails = max(true), min(1.0, len(false) * min(false))
         return (holds, HOLDS) if holds <= fails else (fails, NOT)
 
 
@@ -118,7 +103,7 @@ def decide(findings: Sequence[Finding]) -> None:
         families[finding.family or f"alone {number}"].append(finding)
     for family in families.values():
         p_values, outcomes = zip(*(finding.p for finding in family))
-        for finding, sure, outcome in zip(family, holm(p_values), outcomes):
+        for finding, sure, outcome in zip(family, statistics.holm(p_values), outcomes):
             finding.outcome = outcome if sure else finding.outcome
 
 
@@ -143,9 +128,7 @@ def seconds(run: dict) -> float:
     return float(run["epochs"][-1]["seconds"])
 
 
-def flops(run: dict) -> float:
-    """Operations for one image."""
-    return run["flops"]
+flops = itemgetter("flops")  # operations for one image
 
 
 def _mean(cell: Cell, value: Callable[[dict], float]) -> float:
@@ -160,13 +143,10 @@ def _ahead(
     e: Evidence, one: str, others: Sequence[str], measure: Callable = accuracy, bound: float = 0.0
 ) -> list[Condition]:
     """One model is ahead of each other by more than the bound."""
+    name = measure.__name__
     return [
-        Condition(
-            f"{measure.__name__}, {one} - {other}:",
-            e.difference(e.of(one), e.of(other), measure),
-            bound,
-        )
-        for other in others
+        Condition(f"{name}, {one} - {o}:", e.difference(e.of(one), e.of(o), measure), bound)
+        for o in others
     ]
 
 
@@ -189,28 +169,22 @@ def within(value: Estimate, number: float) -> list[Condition]:
     return conditions
 
 
-def highest(e: Evidence, cnn: str, resnet: str, vit: str) -> list[Condition]:
-    """ViT is highest in training and validation accuracy."""
-
+def _better_trained(e: Evidence, one: str, others: Sequence[str]) -> list[Condition]:
     def training(run: dict) -> float:
         return 100 * run["selected"]["train_augmented"]
 
-    return _ahead(e, vit, (cnn, resnet)) + [
-        Condition(
-            f"training accuracy, {vit} - {other}:", e.per_seed(e.of(vit), e.of(other), training)
-        )
-        for other in (cnn, resnet)
+    return [
+        Condition(f"training accuracy, {one} - {o}:", e.per_seed(e.of(one), e.of(o), training))
+        for o in others
     ]
 
 
-def competitive(e: Evidence, cnn: str, resnet: str, vit: str) -> list[Condition]:
-    """ViT is competitive with ResNet: at most a point behind."""
-    return _ahead(e, vit, (resnet,), bound=-BEHIND)
-
-
-def superior_f1(e: Evidence, cnn: str, resnet: str, vit: str) -> list[Condition]:
-    """ViT has the superior F1."""
-    return _ahead(e, vit, (cnn, resnet), macro_f1)
+def _wider(e: Evidence, wide: str, others: Sequence[str]) -> list[Condition]:
+    """One model's gap is wider than each other's, by both definitions of training accuracy."""
+    return [
+        Condition(f"gap ({word}), {wide} - {o}:", e.per_seed(e.of(wide), e.of(o), gap(clean)))
+        for o, (word, clean) in product(others, (("augmented", False), ("clean", True)))
+    ]
 
 
 def more_resources(e: Evidence, cnn: str, resnet: str, vit: str) -> list[Condition]:
@@ -221,7 +195,7 @@ def more_resources(e: Evidence, cnn: str, resnet: str, vit: str) -> list[Conditi
     timed = e.timed(resnet, vit)
     if any(run["device"].startswith("CPU") for run in timed[vit].values()):
         raise NotMeasured("memory of the network alone")
-    values = {"operations": flops, "peak memory": lambda run: run["peak_memory"], "time": seconds}
+    values = {"operations": flops, "peak memory": itemgetter("peak_memory"), "time": seconds}
     return [
         Condition(f"{name}, {vit} / {resnet}:", _ratio(timed[vit], timed[resnet], value), MORE)
         for name, value in values.items()
@@ -241,10 +215,7 @@ def fast_and_less_accurate(e: Evidence, cnn: str, resnet: str, vit: str) -> list
 def rises(e: Evidence, cnn: str, resnet: str, vit: str) -> list[Condition]:
     """Accuracy, precision, recall and F1 rise with the operations per image; so does the time."""
     timed = e.timed(cnn, resnet, vit)
-    cells = {model: e.of(model) for model in timed}
-    if not all(cells.values()):
-        raise NotMeasured("a model's runs")
-    order = sorted(cells, key=lambda model: flops(next(iter(cells[model].values()))))
+    order = sorted(timed, key=lambda model: _mean(timed[model], flops))
     conditions = []
     for low, high in pairwise(order):
         for measure in (accuracy, macro_precision, macro_recall, macro_f1):
@@ -252,26 +223,6 @@ def rises(e: Evidence, cnn: str, resnet: str, vit: str) -> list[Condition]:
         ratio = _ratio(timed[high], timed[low], seconds)
         conditions.append(Condition(f"time, {high} / {low}:", ratio, 1.0))
     return conditions
-
-
-def smaller_gap(e: Evidence, cnn: str, resnet: str, vit: str) -> list[Condition]:
-    """ResNet's gap between training and validation is smaller than ViT's, by both definitions."""
-    return _wider(e, vit, (resnet,))
-
-
-def widest_gap(e: Evidence, cnn: str, resnet: str, vit: str) -> list[Condition]:
-    """The CNN's gap is the widest, by both definitions."""
-    return _wider(e, cnn, (resnet, vit))
-
-
-def _wider(e: Evidence, wide: str, others: Sequence[str]) -> list[Condition]:
-    return [
-        Condition(
-            f"gap ({'clean' if clean else 'augmented'}), {wide} - {other}:",
-            e.per_seed(e.of(wide), e.of(other), gap(clean)),
-        )
-        for other, clean in product(others, (False, True))
-    ]
 
 
 def hungry(e: Evidence, cnn: str, resnet: str, vit: str) -> list[Condition]:
@@ -336,6 +287,8 @@ def common_confusions(e: Evidence, cnn: str, resnet: str, vit: str) -> list[Cond
     """The pair of classes most often confused is the same in all models in at least 4 of 5 seeds,
     and the frequencies of all confusions agree (rank correlation at least 0.7).
     """
+    from scipy.stats import spearmanr as spearman
+
     cells = [e.of(model) for model in (cnn, resnet, vit)]
     seeds = _common(cells, SEEDS)
     matrices = np.array(  # (seeds, models, classes, classes)
@@ -348,10 +301,10 @@ def common_confusions(e: Evidence, cnn: str, resnet: str, vit: str) -> list[Cond
     usual = np.bincount(tops.ravel()).argmax()
     share = float((tops == usual).all(1).mean())
     mean = matrices.mean(0)[:, ~np.eye(classes, dtype=bool)]
-    lowest = min(rank_correlation(mean[i], mean[j]) for i, j in ((0, 1), (0, 2), (1, 2)))
+    lowest = min(spearman(mean[i], mean[j])[0] for i, j in ((0, 1), (0, 2), (1, 2)))
     return [
         Condition("same top pair, share of seeds:", Estimate(share), MOST),
-        Condition("lowest rank correlation:", Estimate(lowest), ALIKE),
+        Condition("lowest rank correlation:", Estimate(float(lowest)), ALIKE),
     ]
 
 
@@ -374,76 +327,55 @@ def fastest(e: Evidence, cnn: str, resnet: str, vit: str) -> list[Condition]:
     ]
 
 
-def probes_of(model: str, probes: Sequence[dict[str, Any]]) -> Cell:
-    """The probes of a model's runs on the first split, by seed."""
-    cell = {}
-    for line in probes:
-        setting = line["setting"]
-        if (setting["model"], setting["split"], setting["arm"]) == (model, 0, "published"):
-            cell[setting["seed"]] = line
-    return dict(sorted(cell.items()))
-
-
 def hierarchical(e: Evidence, model: str) -> list[Condition]:
     """A linear probe's accuracy rises from stage to stage, and beats the untrained network's."""
-    cell = probes_of(model, e.probes)
+    cell = cell_of(e.probes, model=model, split=0, arm="published")
     if len(cell) < 2:
         raise NotMeasured(f"{len(cell)} probed runs; two are needed")
     trained, untrained = (  # (stages, seeds)
-        100 * np.array([line[name] for line in cell.values()]).T
-        for name in ("trained", "untrained")
+        100 * np.array([line[name] for line in cell.values()]).T for name in PROBED
     )
-    return [
-        Condition(f"probe, stage {k + 1} - {k}:", estimate(gains))
-        for k, gains in enumerate(trained[1:] - trained[:-1], 1)
-    ] + [
-        Condition(f"probe, stage {k}, trained - untrained:", estimate(gains))
-        for k, gains in enumerate(trained - untrained, 1)
-    ]
+    stages, gains = enumerate(trained[1:] - trained[:-1], 1), enumerate(trained - untrained, 1)
+    rising = [Condition(f"probe, stage {k + 1} - {k}:", estimate(v)) for k, v in stages]
+    words = "trained - untrained"
+    return rising + [Condition(f"probe, stage {k}, {words}:", estimate(v)) for k, v in gains]
 
 
-# Of one reading, that is of one choice of CNN, ResNet and ViT.
+# Of a reading, that is a choice of CNN, ResNet and ViT. Who is competitive is at most a point
+# behind; by a superior F1 is meant the mean of the classes'.
 RULES: dict[str, Callable[[Evidence, str, str, str], list[Condition]]] = {
-    "ViT is highest in training and validation accuracy": highest,
-    "ViT is competitive": competitive,
+    "ViT is highest in training and validation accuracy": lambda e, cnn, resnet, vit: (
+        _ahead(e, vit, (cnn, resnet)) + _better_trained(e, vit, (cnn, resnet))
+    ),
+    "ViT is competitive": lambda e, cnn, resnet, vit: _ahead(e, vit, (resnet,), bound=-BEHIND),
     "ViT needs more resources": more_resources,
     "ResNet is more efficient on smaller data": cheaper_on_small,
     "the CNN is faster and less accurate": fast_and_less_accurate,
     "ResNet balances accuracy and time": balanced,
-    "ViT has the superior F1": superior_f1,
+    "ViT has the superior F1": lambda e, cnn, resnet, vit: _ahead(e, vit, (cnn, resnet), macro_f1),
     "accuracy and F1 rise with complexity, at the cost of time": rises,
-    "ResNet's gap is smaller than ViT's": smaller_gap,
-    "the CNN's gap is the highest": widest_gap,
+    "ResNet's gap is smaller than ViT's": lambda e, cnn, resnet, vit: _wider(e, vit, (resnet,)),
+    "the CNN's gap is the highest": lambda e, cnn, resnet, vit: _wider(e, cnn, (resnet, vit)),
     "confusion matrices show common confusions": common_confusions,
     "transformers need larger data": hungry,
 }
 ABLATIONS = {"augmentation helps": "no-augmentation", "step decay helps": "constant-rate"}
 
 
-def _statements() -> Iterable[tuple[str, Callable, Sequence[tuple[str, ...]], Callable]]:
-    """Each statement with its rule, its readings, and the family of a reading."""
-
-    def alone(reading: str) -> str:
-        return ""
-
-    def of_each(models: Sequence[str]) -> list[tuple[str, ...]]:
-        return [(model,) for model in models]
-
+def _statements() -> Iterable[tuple[str, Callable, Sequence[tuple[str, ...]], str]]:
+    """Each statement with its rule, its readings, and their family, where {} is a reading."""
     for name, models, number in NUMBERS:
-        yield f"{name} {number:g}", partial(near, number), of_each(models), alone
+        yield f"{name} {number:g}", partial(near, number), [*product(models)], ""
     for statement, rule in RULES.items():
-        yield statement, rule, TRIOS, str
+        yield statement, rule, TRIOS, "{}"
     for statement, arm in ABLATIONS.items():
-        models = (*CNNS, *RESNETS, *VITS)
-        yield statement, partial(helps, arm), of_each(models), partial(str.format, statement)
-    yield "fastest inference: CNN", fastest, TRIOS, alone
-    yield "feature maps are hierarchical", hierarchical, of_each(CNNS), alone
+        yield statement, partial(helps, arm), [*product((*CNNS, *RESNETS, *VITS))], statement
+    yield "fastest inference: CNN", fastest, TRIOS, ""
+    yield "feature maps are hierarchical", hierarchical, [*product(CNNS)], ""
 
 
 def judge(
-    runs: Sequence[dict[str, Any]],
-    costs: Sequence[dict[str, Any]] = (),
-    probes: Sequence[dict[str, Any]] = (),
+    runs: statistics.Lines, costs: statistics.Lines = (), probes: statistics.Lines = ()
 ) -> list[Finding]:
     """Return a finding for each statement and reading.
 
@@ -462,7 +394,9 @@ def judge(
             except NotMeasured:
                 conditions = []
             outcome = OPEN if conditions else MISSING
-            findings.append(Finding(statement, reading, conditions, outcome, family(reading)))
+            findings.append(
+                Finding(statement, reading, conditions, outcome, family.format(reading))
+            )
     decide([finding for finding in findings if finding.outcome != MISSING])
     return findings
 

@@ -11,11 +11,10 @@ from torch import nn
 from dlbook_utils.data.sets import Images
 from dlbook_utils.records import ledger, provenance
 from dlbook_utils.runner import feed, grids, measure, models, store, verdicts
-from dlbook_utils.runner.learner import EVEN, Learner, Normalise
+from dlbook_utils.runner.learner import EVEN, Learner
 from dlbook_utils.runner.settings import Setting
 
 CPU = torch.device("cpu")
-NORMALISE = Normalise(EVEN, channels_last=True)
 
 
 def test_ridge_is_scikit_learns():
@@ -45,7 +44,7 @@ def test_features_are_the_means_of_quarters():
     whole, part = measure.features(halves, x)
     assert whole.shape == (3, 12)
     assert part.shape == (3, 4)
-    corner = NORMALISE(x)[:, 0, :16, :16].mean((1, 2))
+    corner = halves.normalise(x)[:, 0, :16, :16].mean((1, 2))
     torch.testing.assert_close(whole[:, 0], corner)
 
 

@@ -64,9 +64,11 @@ def timings(cells):
 
 
 def outcome(runs, statement, reading=READING):
-    found = [f for f in verdicts.judge(runs) if f.statement == statement and f.reading == reading]
-    assert len(found) == 1
-    return found[0].outcome
+    findings = [
+        f for f in verdicts.judge(runs) if f.statement == statement and f.reading == reading
+    ]
+    assert len(findings) == 1
+    return findings[0].outcome
 
 
 @pytest.mark.parametrize(
@@ -184,19 +186,19 @@ def test_evidence_is_of_one_split_and_one_precision():
 
 
 def test_of_a_statement_that_depends_every_reading_is_named():
-    found = [
+    findings = [
         Finding("s", f"r{k}", [Condition("x", Estimate(1.0))], word)
         for k, word in enumerate(["holds"] * 4 + ["does not hold"])
     ]
-    ((statement, *cells, evidence),) = verdicts.table(found).rows
+    ((statement, *cells, evidence),) = verdicts.table(findings).rows
     assert (statement, *cells) == ("s", "depends", "5 of 5")
     assert "holds: r0; r1; r2; r3<br>does not hold: r4" in evidence
 
 
 def test_the_source_says_two_numbers_of_one_model():
     runs = study((0.823, 0.9, 0.8))
-    found = {f.statement: f.outcome for f in verdicts.judge(runs) if f.reading == "cnn-32"}
-    assert found["CNN 91"] == "does not hold"
+    findings = {f.statement: f.outcome for f in verdicts.judge(runs) if f.reading == "cnn-32"}
+    assert findings["CNN 91"] == "does not hold"
     value = Estimate(82.0, 0.3, 5, 100.0)
     close = Finding("", "", verdicts.within(value, 82.1))
     off = Finding("", "", verdicts.within(value, 83.5))
@@ -260,9 +262,9 @@ def test_holm_steps_down_and_stops():
             "", "", [Condition("", Estimate(stats.norm.isf(p), 1, 5, 1e9))], family=family
         )
 
-    found = [finding(p) for p in (0.02, 0.006, 0.013, 0.004)]
-    verdicts.decide(found)  # against 0.025 / 4, / 3, / 2, / 1 in order of size
-    assert [f.outcome for f in found] == [verdicts.OPEN, "holds", verdicts.OPEN, "holds"]
+    findings = [finding(p) for p in (0.02, 0.006, 0.013, 0.004)]
+    verdicts.decide(findings)  # against 0.025 / 4, / 3, / 2, / 1 in order of size
+    assert [f.outcome for f in findings] == [verdicts.OPEN, "holds", verdicts.OPEN, "holds"]
     alone = [finding(0.02, ""), finding(0.02, "")]
     verdicts.decide(alone)
     assert [f.outcome for f in alone] == ["holds", "holds"]
@@ -313,7 +315,7 @@ def test_a_difference_is_that_of_confusions_counted_one_by_one(measure):
     runs = study()
     evidence = Evidence(runs)
     names = ("resnet18-3x3", "cnn-32")
-    found = evidence.difference(*map(evidence.of, names), measure)
+    ours = evidence.difference(*map(evidence.of, names), measure)
 
     def confusion(run, images):
         guesses = np.array([int(c) for c in run["selected"]["valid"]["predictions"]])
@@ -330,8 +332,8 @@ def test_a_difference_is_that_of_confusions_counted_one_by_one(measure):
     draws = np.random.default_rng(0)
     over_images = [np.mean(difference(draws.integers(0, N, N))) for _ in range(statistics.ROUNDS)]
     expected = statistics.estimate(difference(np.arange(N)), np.var(over_images, ddof=1))
-    assert found.mean == pytest.approx(expected.mean)
-    assert found.error == pytest.approx(expected.error)
+    assert ours.mean == pytest.approx(expected.mean)
+    assert ours.error == pytest.approx(expected.error)
     with pytest.raises(ValueError, match="predictions for"):
         statistics.resampled(LABELS[1:], LABELS, 2)
     with pytest.raises(ValueError, match="do not form pairs"):

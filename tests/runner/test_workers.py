@@ -203,20 +203,20 @@ def test_what_a_wanted_run_waits_for_is_wanted(capsys, tmp_path, monkeypatch):
     main = trials_of("vit-s-p16", "vit-s-p4")
     cnn = ("published", "cnn-32", "n45000")
 
-    found = listed(capsys, "--arm", "published", "--seeds", "0")
-    assert trials_of(*vits) < found
-    assert {arm for arm, *_ in found} == {"published", "rate"}
+    named = listed(capsys, "--arm", "published", "--seeds", "0")
+    assert trials_of(*vits) < named
+    assert {arm for arm, *_ in named} == {"published", "rate"}
     assert listed(capsys, "--arm", "published", "--model", "cnn-32") == {cnn}
-    found = listed(capsys, "--arm", "published", "--split", "1", "--model", "cnn-32", "vit-s-p4")
-    assert found == {cnn, *trials_of("vit-s-p4")}
-    found = listed(capsys, "--examples", "1000", "--seeds", "3")
-    assert {line for line in found if line[2] == "n45000"} == main
-    found = listed(capsys, "--arm", "equal-time", "--seeds", "0")
-    assert found == main | trials_of(*grids.MAIN, arm="timing")
-    found = listed(capsys, "--arm", "tuned", "--seeds", "0", "--model", "cnn-32")
-    assert found == trials_of("cnn-32", arm="trial")
-    found = listed(capsys, "--arm", "small", "--seeds", "0")
-    assert ("small-rate", "vit-narrow-p4", "n1000") in found
+    named = listed(capsys, "--arm", "published", "--split", "1", "--model", "cnn-32", "vit-s-p4")
+    assert named == {cnn, *trials_of("vit-s-p4")}
+    named = listed(capsys, "--examples", "1000", "--seeds", "3")
+    assert {line for line in named if line[2] == "n45000"} == main
+    named = listed(capsys, "--arm", "equal-time", "--seeds", "0")
+    assert named == main | trials_of(*grids.MAIN, arm="timing")
+    named = listed(capsys, "--arm", "tuned", "--seeds", "0", "--model", "cnn-32")
+    assert named == trials_of("cnn-32", arm="trial")
+    named = listed(capsys, "--arm", "small", "--seeds", "0")
+    assert ("small-rate", "vit-narrow-p4", "n1000") in named
     for arm in ("timing", "short", "modern", "modern-50k", "modern-cpu"):
         assert {line[0] for line in listed(capsys, "--arm", arm)} == {arm}
 
@@ -462,11 +462,11 @@ def printed_commands():
     """Every command of the study that a text of the book prints, as its words."""
     for name in ("book/study/cifar10.md", "README.md", "CONTRIBUTING.md", "Makefile"):
         text = (BOOK / name).read_text("utf8")
-        for found in re.findall(r"-m dlbook_utils\.runner ([^`\n]+)", text):
-            verbs, *words = shlex.split(found, comments=True)
+        for line in re.findall(r"-m dlbook_utils\.runner ([^`\n]+)", text):
+            verbs, *words = shlex.split(line, comments=True)
             yield from ([verb, *words] for verb in verbs.split("|"))
-        for found in re.findall(r'ARGS="(--[^"]+)"', text):
-            yield ["run", "cifar10", *shlex.split(found)]
+        for options in re.findall(r'ARGS="(--[^"]+)"', text):
+            yield ["run", "cifar10", *shlex.split(options)]
 
 
 def test_printed_commands_can_be_given():
@@ -562,7 +562,7 @@ def gradients(x, y, own, total, group=None):
     torch.set_default_dtype(torch.float64)
     try:
         setting = Setting("a", "tiny-vit", lr=0.0, batch=8)
-        learner = Learner(setting, EVEN, torch.device("cpu"), "plain", group=group)
+        learner = Learner(setting, EVEN, torch.device("cpu"), "plain", processes=group)
         learner.step(x, y, own, total)
     finally:
         torch.set_default_dtype(torch.float32)
