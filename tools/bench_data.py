@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 import torch
 
 from dlbook_utils.data import augment
-from dlbook_utils.runner import loading
+from dlbook_utils.runner import measure
 
 IMAGES, BATCH, ROUNDS = 5_000, 500, 3
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
@@ -50,7 +50,7 @@ def ours(x: torch.Tensor, rotation: bool) -> Callable[[], None]:
 
 def theirs(x: torch.Tensor, rotation: bool, workers: int) -> Callable[[], None]:
     """One pass over x through torchvision's transforms in a DataLoader."""
-    loader = loading.usual(x, workers, BATCH, 15.0 if rotation else 0.0)
+    loader = measure.usual(x, workers, BATCH, 15.0 if rotation else 0.0)
 
     def epoch() -> None:
         for _ in loader:

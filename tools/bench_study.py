@@ -16,10 +16,10 @@ from functools import partial
 
 import torch
 import torch.nn.functional as F
-from torch import nn
 
 from dlbook_utils import records
-from dlbook_utils.runner import costs, feed, loading, models, report, steps
+from dlbook_utils.runner import feed, measure, models, report
+from dlbook_utils.runner.learner import EVEN, Learner
 from dlbook_utils.runner.settings import Setting
 
 CPU = torch.device("cpu")
@@ -36,23 +36,18 @@ def images(n: int) -> feed.Part:
 def engine(name: str, part: feed.Part) -> None:
     """The engine's way through the images."""
     setting = Setting("bench", name, examples=len(part))
-    model = models.build(name).to(memory_format=torch.channels_last)
-    normalise = steps.Normalise((0.5,) * 3, (0.25,) * 3, True)
-    found = steps.optimizers(setting, model, "fast", CPU)
-    tally = steps.Tally(CPU)
-    example = part.x[:32], part.y[:32]
-    step = steps.make_step("fast", model, normalise, found, tally, setting, example)
+    learner = Learner(setting, EVEN, CPU)
     for some in feed.batches(part, feed.draw(setting, len(part), 1), setting):
         for batch in some:
-            step(*batch)
-    tally.take()
+            learner.step(*batch)
+    learner.tally.take()
 
 
 class Labelled(torch.utils.data.Dataset):
     """Pictures with their labels."""
 
     def __init__(self, part: feed.Part):
-        self.pictures, self.y = loading.usual(part.x, 0).dataset, part.y
+        self.pictures, self.y = measure.usual(part.x, 0).dataset, part.y
 
     def __len__(self) -> int:
         return len(self.y)
@@ -108,14 +103,14 @@ def rivals() -> Iterator[tuple[str, Callable[[], None], Callable[[], None]]]:
         ours = partial(engine, name, part)
         yield f"study, {name}: plain loop / engine", partial(plain, name, part), ours
         yield f"study, {name}: Lightning / engine", partial(lightning, name, part), ours
-        fast, usual = (partial(repeated, n // 32, *a_step(name, kind=k)) for k in ("fast", "plain"))
+        fast, usual = (partial(repeated, n // 32, *begin(name, kind=k)) for k in ("fast", "plain"))
         yield f"study, {name}: plain step / engine's step", usual, fast
 
 
-def repeated(times: int, step: steps.Step, x: torch.Tensor, y: torch.Tensor) -> None:
+def repeated(times: int, learner: Learner, batch: feed.Part) -> None:
     """So many steps on one batch."""
     for _ in range(times):
-        step(x, y, len(x), len(x))
+        learner.step(batch.x, batch.y, len(batch), len(batch))
 
 
 def shares(rounds: int = 15) -> Iterator[tuple[str, float]]:
@@ -126,12 +121,13 @@ def shares(rounds: int = 15) -> Iterator[tuple[str, float]]:
     """
     settings = (("cnn-32", "fp32", 32), ("resnet18-3x3", "fp32", 32), ("speedy-small", "bf16", 500))
     for name, amp, batch in settings:
-        step, x, y = a_step(name, amp, batch)
+        learner, of_images = begin(name, amp, batch)
         square = torch.randn(1024, 1024).to(torch.bfloat16 if amp == "bf16" else torch.float32)
-        works = partial(step, x, y, batch, batch), partial(torch.mm, square, square)
+        step = partial(repeated, 1, learner, of_images)
+        works = step, partial(torch.mm, square, square)
         times = [[seconds(work) for work in works] for _ in range(rounds)]
         ours, product = map(min, zip(*times))
-        rate = 3 * costs.count(name)["flops"] * batch / ours
+        rate = 3 * models.count(name)["flops"] * batch / ours
         share = rate / (2 * len(square) ** 3 / product)
         yield f"study, {name}, {amp}, batch {batch}: share of a matrix product's rate", share
 
@@ -142,21 +138,13 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def a_step(
+def begin(
     name: str, amp: str = "fp32", batch: int = 32, kind: str = "fast"
-) -> tuple[steps.Step, torch.Tensor, torch.Tensor]:
-    """A training step, one of `steps.KINDS`, and a batch for it."""
+) -> tuple[Learner, feed.Part]:
+    """A learner that steps in one of `learner.KINDS`, and a batch for it."""
     rule = "muon" if name.startswith("speedy") else "adam"
     setting = Setting("bench", name, amp=amp, batch=batch, rule=rule)
-    model: nn.Module = models.build(name)
-    if kind != "plain":
-        model = model.to(memory_format=torch.channels_last)
-    found = steps.optimizers(setting, model, kind, CPU)
-    normalise = steps.Normalise((0.5,) * 3, (0.25,) * 3, kind != "plain")
-    part = images(batch)
-    example = part.x, part.y
-    made = steps.make_step(kind, model, normalise, found, steps.Tally(CPU), setting, example)
-    return made, part.x, part.y
+    return Learner(setting, EVEN, CPU, kind), images(batch)
 
 
 def seconds_to_89() -> list[float]:

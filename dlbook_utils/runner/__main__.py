@@ -17,9 +17,14 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
+import subprocess
 import sys
-from collections.abc import Sequence
+from argparse import Namespace
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any, NoReturn
 
 import torch
 
@@ -28,118 +33,130 @@ from dlbook_utils.data import DataError
 from dlbook_utils.page import devices
 from dlbook_utils.records import ledger
 
-from . import engine, grids, loading, models, probe, report, steps, together, workers
+from . import engine, grids, measure, models, report
 from .feed import NoData
+from .learner import KINDS
 from .settings import AMPS, Setting
+from .store import Place
+from .together import Group, Impossible, from_environment
 
-REFUSALS = (ledger.Damaged, engine.Mismatch, together.Impossible, NoData, DataError)
+REFUSALS = (ledger.Damaged, engine.Mismatch, engine.NoGraph, Impossible, NoData, DataError)
 ENDS = ("", "-test", "-costs", "-loading", "-probe")  # a study's records
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    parser = _parser()
-    options = parser.parse_args(arguments)
-    options.out = Path(options.out).expanduser() if options.out else None
+    options = _parser().parse_args(arguments)
     try:
-        return options.do(options, arguments)
+        return options.do(options, arguments) or 0
     except REFUSALS as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        return 2
+        return _end(2, f"{type(error).__name__}: {error}")
     except ModuleNotFoundError as error:
         library = (error.name or "").split(".")[0]
         if library in ("", "dlbook_utils"):
             raise
-        print(f"this needs the library {library}, which is not installed here", file=sys.stderr)
-        return 2
+        return _end(2, f"this needs the library {library}, which is not installed here")
     except KeyboardInterrupt:
-        print(
-            "stopped; at most the current epoch is lost, the same command goes on", file=sys.stderr
-        )
-        return 130
+        return _end(130, "stopped; at most the current epoch is lost, the same command goes on")
+
+
+def _end(status: int, message: str) -> int:
+    print(message, file=sys.stderr, flush=True)
+    return status
+
+
+class Parser(argparse.ArgumentParser):
+    """One that refuses in one line, without the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}\n")
+
+
+def positive(text: str) -> int:
+    """The number that a text gives, at least 1."""
+    if not (text.isdecimal() and int(text) >= 1):
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
+    return int(text)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        "python -m dlbook_utils.runner",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    form = argparse.RawDescriptionHelpFormatter
+    parser = Parser("python -m dlbook_utils.runner", description=__doc__, formatter_class=form)
     verbs = parser.add_subparsers(required=True, metavar="VERB")
-    for name, do in (
-        ("run", _run),
-        ("status", _status),
-        ("test", _test),
-        ("costs", _costs),
-        ("loading", _loading),
-        ("probe", _probe),
-        ("report", _report),
-        ("merge", _merge),
-    ):
+    for name in (*VERBS, *MEASURES):
         verb = verbs.add_parser(name)
-        verb.set_defaults(do=do)
-        verb.add_argument("study", choices=sorted(grids.STUDIES), metavar="NAME")
-        verb.add_argument(
-            "--out",
-            help="folder of records and weights (default: records/ of a checkout of the book for "
-            "records, the cache folder for the rest)",
-        )
-        if name in ("run", "test", "costs", "loading", "probe"):
-            verb.add_argument("--device", help='"cpu", "cuda" ... (default: a GPU if there is one)')
-            verb.add_argument("--threads", type=int, help="of the CPU")
+        verb.set_defaults(do=VERBS.get(name, _measure), measure=MEASURES.get(name))
+        add = verb.add_argument
+        add("study", choices=sorted(grids.STUDIES), metavar="NAME")
+        records_and_rest = "records/ of a checkout of the book for records, the cache for the rest"
+        add("--out", help=f"folder of records and weights (default: {records_and_rest})")
+        if name == "run" or name in MEASURES:
+            add("--device", help='"cpu", "cuda" ... (default: a GPU if there is one)')
+            add("--threads", type=positive, help="of the CPU")
         if name in ("run", "status", "costs"):
-            verb.add_argument(
-                "--model", nargs="*", choices=models.MODELS, metavar="M", help="only these models"
-            )
+            only = "only these models"
+            add("--model", nargs="*", choices=models.MODELS, metavar="M", help=only)
         if name in ("run", "status"):
-            verb.add_argument(
-                "--arm", nargs="*", choices=grids.ARMS, metavar="ARM", help="only these arms"
-            )
-            verb.add_argument("--seeds", nargs="*", type=int, help="only these seeds")
-            verb.add_argument("--split", type=int, help="only this split")
-            verb.add_argument("--examples", nargs="*", type=int, help="only these sizes")
-            verb.add_argument("--amp", choices=AMPS, help="in this precision")
-            verb.add_argument(
-                "--epochs",
-                type=int,
-                help="for so many epochs, to try things out: recorded as such (arm "
-                f'"{grids.TRY_OUT}"), and counted by no table and no verdict',
-            )
+            _add_choices(add)
         if name == "run":
-            verb.add_argument("--step", choices=("auto", *steps.KINDS), default="auto")
-            verb.add_argument("--compile", action="store_true", help="the same as --step compile")
-            verb.add_argument(
-                "--limit-seconds",
-                type=float,
-                help="stop after an epoch, to be resumed, if the next would end later than that; "
-                "the first epoch is always done",
-            )
-            verb.add_argument("--parallel", type=int, default=1, help="so many runs at once")
-            verb.add_argument("--list", action="store_true", help="only name the runs")
-    verbs.choices["merge"].add_argument("file", type=Path)
+            _add_manners(add)
+        if name == "merge":
+            add("file", type=Path)
     return parser
 
 
-def _choice(options: argparse.Namespace):
-    """Which settings of the grid the options want, and the runs that these wait for."""
+def _add_choices(add: Callable[..., Any]) -> None:
+    """What is done."""
+    add("--arm", nargs="*", choices=grids.ARMS, metavar="ARM", help="only these arms")
+    add("--seeds", nargs="*", type=int, help="only these seeds")
+    add("--split", type=int, help="only this split")
+    add("--examples", nargs="*", type=int, help="only these sizes")
+    add("--amp", choices=AMPS, help="in this precision")
+    tried = f'recorded as such (arm "{grids.TRY_OUT}"), and counted by no table and no verdict'
+    add("--epochs", type=positive, help=f"for so many epochs, to try things out: {tried}")
+
+
+def _add_manners(add: Callable[..., Any]) -> None:
+    """How it is done."""
+    add("--step", choices=("auto", *KINDS), default="auto")
+    add("--compile", action="store_true", help="the same as --step compile")
+    limit = "stop after an epoch, to be resumed, if the next would end later than that"
+    add("--limit-seconds", type=float, help=f"{limit}; the first epoch is always done")
+    add("--parallel", type=positive, default=1, help="so many runs at once")
+    add("--list", action="store_true", help="only name the runs")
+
+
+def _choice(options: Namespace) -> Callable[[Setting], bool]:
+    """Which settings of the grid the options want, and the runs that these wait for.
+
+    Raises Impossible for options that no run of the study fits.
+    """
+    plans = grids.plans(options.study)
+    split = None if options.split is None else [options.split]
+    asked = {"arm": options.arm, "model": options.model, "seed": options.seeds}
+    asked |= {"split": split, "examples": options.examples}
+    asked = {name: values for name, values in asked.items() if values is not None}
+    for name, values in asked.items():
+        known = sorted({getattr(plan, name) for plan in plans})
+        for value in (value for value in values if value not in known):
+            there = f"there are {', '.join(map(str, known))}"
+            raise Impossible(f"no run of {options.study} has {name} {value}; {there}")
 
     def named(setting: Setting) -> bool:
-        if options.arm is None and setting.arm in grids.BY_NAME_ONLY:
+        if options.arm is None and grids.ARMS[setting.arm].by_name_only:
             return False
-        values = (
-            (options.arm, setting.arm),
-            (options.model, setting.model),
-            (options.seeds, setting.seed),
-            (options.examples, setting.examples),
-            (None if options.split is None else [options.split], setting.split),
-        )
-        return all(some is None or value in some for some, value in values)
+        return all(getattr(setting, name) in values for name, values in asked.items())
 
-    awaited = set()
-    if options.epochs is None:
-        for setting in filter(named, grids.foreseen(options.study)):
-            awaited |= {(arm, setting.model) for arm in grids.WAITS_FOR.get(setting.arm, ())}
+    if not any(map(named, plans)):
+        both = ", ".join(f"{name} {' or '.join(map(str, v))}" for name, v in asked.items())
+        raise Impossible(f"no run of {options.study} has all of {both}")
+    awaited = {
+        (arm, plan.model)
+        for plan in plans
+        if options.epochs is None and named(plan)
+        for arm in grids.ARMS[plan.arm].waits_for
+    }
 
     def wants(setting: Setting) -> bool:
         if setting.arm == "timing" and _parallel(options) > 1:
@@ -149,150 +166,134 @@ def _choice(options: argparse.Namespace):
     return wants
 
 
-def _changes(options: argparse.Namespace) -> dict:
+def _changes(options: Namespace) -> dict[str, Any]:
     """What the options change in every setting."""
-    changes = {"amp": options.amp, "epochs": options.epochs}
-    if options.epochs is not None:
-        changes["arm"] = grids.TRY_OUT
-    return {name: value for name, value in changes.items() if value is not None}
+    changes = {"epochs": options.epochs, "arm": grids.TRY_OUT} if options.epochs else {}
+    return changes | ({"amp": options.amp} if options.amp else {})
 
 
-def _parallel(options: argparse.Namespace) -> int:
-    return max(getattr(options, "parallel", 1), int(os.environ.get("DLBOOK_PARALLEL", "1")))
+def _parallel(options: Namespace) -> int:
+    """How many runs share the machine: asked for, or known to one of several workers."""
+    return max(getattr(options, "parallel", 1), from_environment("DLBOOK_PARALLEL", 1))
 
 
-def _folders(options: argparse.Namespace) -> tuple[Path, Path]:
+def _place(options: Namespace) -> Place:
     """Where records go, and where checkpoints and weights go."""
     if options.out is not None:
-        options.out.mkdir(parents=True, exist_ok=True)
-        return options.out, options.out
+        out = Path(options.out).expanduser()
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise Impossible(f"--out {out}: expected a folder ({error.strerror})") from error
+        return Place(options.study, out, out)
     cache = os.environ.get("DLBOOK_CACHE") or Path.home() / ".cache" / "dlbook"
     rest = Path(cache) / "study" / options.study
     shipped = records.folder()
     checkout = (shipped.parent / "pyproject.toml").exists()  # else it belongs to a package
-    return (shipped if checkout else rest), rest
+    return Place(options.study, shipped if checkout else rest, rest)
 
 
-def _device(options: argparse.Namespace) -> torch.device:
+def _device(options: Namespace) -> torch.device:
     if options.threads:
         torch.set_num_threads(options.threads)
     try:
         device = devices.device(options.device)
     except RuntimeError as error:
-        raise together.Impossible(str(error).splitlines()[0]) from error
-    return together.Group.device_of_rank(device)
+        raise Impossible(str(error).splitlines()[0]) from error
+    return Group.device_of_rank(device)
 
 
 def _unshifted_seeds() -> None:
     """Raise Impossible if seeds are shifted: a record names those that were asked for."""
     if devices.generator(0).initial_seed() != 0:
-        raise together.Impossible("DLBOOK_SEED_OFFSET shifts the seeds of a study: unset it")
+        raise Impossible("DLBOOK_SEED_OFFSET shifts the seeds of a study: unset it")
 
 
-def _run(options: argparse.Namespace, arguments: list[str]) -> int:
-    record, rest = _folders(options)
+def _run(options: Namespace, arguments: list[str]) -> int | None:
+    place, choice, changes = _place(options), _choice(options), _changes(options)
     if options.list:
-        runs = workers.recorded(options.study, record)
+        runs = place.recorded()
         had = {run["key"] for run in runs}
-        for setting in workers.wanted(options.study, runs, _choice(options), _changes(options)):
+        for setting in grids.wanted(options.study, runs, choice, changes):
             print("recorded " if setting.key in had else "missing  ", setting.key)
         return 0
     _unshifted_seeds()
     if options.parallel > 1 and "DLBOOK_PARALLEL" not in os.environ:
-        return workers.several(options.parallel, arguments)
-    device = _device(options)
-    step = "compile" if options.compile else options.step
-    if step == "graph" and device.type != "cuda":
-        raise together.Impossible(f"--step graph needs an Nvidia GPU, not {str(device)!r}")
-    group = together.Group(device)
-    way = engine.Way(
-        device,
-        rest,
-        options.study,
-        step,
-        engine.Clock(options.limit_seconds),
-        _parallel(options),
-        group,
-        (lambda line: print(line, flush=True)) if group.first else (lambda line: None),
-    )
+        return several(options.parallel, arguments)
+    worker = _worker(options, place)
+    group = worker.group
     try:
-        done, complete = workers.work(
-            options.study,
-            way,
-            _choice(options),
-            _changes(options),
-            record / f"{options.study}.jsonl",
-        )
+        done, complete = engine.work(worker, choice, changes)
     except RuntimeError as error:
         if group.size == 1 or isinstance(error, REFUSALS):
             raise
-        print(
-            f"process {group.rank} of {group.size}: another process is gone or stuck "
-            f"({str(error).splitlines()[0]}); the run ends here, the same command goes on after "
-            "its last whole epoch",
-            file=sys.stderr,
-            flush=True,
-        )
-        os._exit(1)  # a tidy farewell would wait for the one that is gone
-    way.say(f"{done} runs finished; " + ("nothing is left" if complete else "more are left"))
-    group.leave()
-    return 0
+        gone = f"another process is gone or stuck ({str(error).splitlines()[0]})"
+        after = "the run ends here, the same command goes on after its last whole epoch"
+        # Its own end, for a tidy farewell would wait for the one that is gone.
+        os._exit(_end(1, f"process {group.rank} of {group.size}: {gone}; {after}"))
+    worker.say(f"{done} runs finished; " + ("nothing is left" if complete else "more are left"))
+    return group.leave()
 
 
-def _status(options: argparse.Namespace, arguments: list[str]) -> int:
-    record, rest = _folders(options)
-    runs = workers.recorded(options.study, record)
-    settings = workers.wanted(options.study, runs, _choice(options), _changes(options))
-    print(report.status(runs, settings, rest))
-    return 0
-
-
-def _test(options: argparse.Namespace, arguments: list[str]) -> int:
-    record, rest = _folders(options)
+def _worker(options: Namespace, place: Place) -> engine.Worker:
     device = _device(options)
-    done = report.read_test(options.study, record, rest, device, print)
-    print(f"the test set was read for {done} runs")
-    return 0
+    step = "compile" if options.compile else options.step
+    if step == "graph" and device.type != "cuda":
+        raise Impossible(f"--step graph needs an Nvidia GPU, not {str(device)!r}")
+    parallel, group = _parallel(options), Group(device)
+    say = partial(print, flush=True) if group.first else (lambda line: None)
+    clock = engine.Clock(options.limit_seconds)
+    return engine.Worker(device, place, step, clock, parallel, group, say)
 
 
-def _costs(options: argparse.Namespace, arguments: list[str]) -> int:
-    record, _ = _folders(options)
-    report.measure_costs(options.study, record, _device(options), print, options.model or ())
-    return 0
+def several(number: int, arguments: list[str]) -> int:
+    """Run the command with these arguments in `number` processes; return the worst exit status.
+
+    Ctrl-C reaches all of them, and they stop as one does.
+    """
+    environment = os.environ | {"DLBOOK_PARALLEL": str(number)}
+    command = [sys.executable, "-m", "dlbook_utils.runner", *arguments]
+    running = [subprocess.Popen(command, env=environment) for _ in range(number)]
+    try:
+        return max(process.wait() for process in running)
+    except KeyboardInterrupt:
+        for process in running:
+            process.send_signal(signal.SIGINT)
+        return max(abs(process.wait()) for process in running)
 
 
-def _loading(options: argparse.Namespace, arguments: list[str]) -> int:
-    record, _ = _folders(options)
-    loading.measure(options.study, record, _device(options), print)
-    return 0
+def _status(options: Namespace, arguments: list[str]) -> None:
+    place, choice = _place(options), _choice(options)
+    settings = grids.wanted(options.study, place.recorded(), choice, _changes(options))
+    print(report.status(place, settings))
 
 
-def _probe(options: argparse.Namespace, arguments: list[str]) -> int:
-    _unshifted_seeds()
-    record, rest = _folders(options)
-    done = probe.measure(options.study, record, rest, _device(options), print)
-    print(f"{done} runs were probed")
-    return 0
+def _measure(options: Namespace, arguments: list[str]) -> None:
+    if options.measure is measure.probes:
+        _unshifted_seeds()
+    more = {"names": options.model or ()} if options.measure is measure.costs else {}
+    options.measure(_place(options), _device(options), print, **more)
 
 
-def _report(options: argparse.Namespace, arguments: list[str]) -> int:
-    record, _ = _folders(options)
-    print(report.tables(options.study, record))
-    return 0
+def _report(options: Namespace, arguments: list[str]) -> None:
+    print(report.Results(options.study, _place(options).records).markdown())
 
 
-def _merge(options: argparse.Namespace, arguments: list[str]) -> int:
+def _merge(options: Namespace, arguments: list[str]) -> None:
     """Add the runs of a file to the record of the same name."""
-    record, _ = _folders(options)
-    target = record / options.file.name
+    target = _place(options).records / options.file.name
     known = [f"{options.study}{end}.jsonl" for end in ENDS]
     if target.name not in known:
-        print(f"{options.file.name}: expected one of {', '.join(known)}", file=sys.stderr)
-        return 2
+        raise Impossible(f"{options.file.name}: expected one of {', '.join(known)}")
+    if not options.file.is_file():
+        raise Impossible(f"{options.file}: expected a record, but there is no such file")
     added = sum(ledger.append(target, run) for run in ledger.read(options.file))
     print(f"{target}: {added} runs added")
-    return 0
 
+
+VERBS = {"run": _run, "status": _status, "report": _report, "merge": _merge}
+MEASURES = {"test": measure.score_on_test, "costs": measure.costs}
+MEASURES |= {"loading": measure.loading, "probe": measure.probes}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -8,26 +8,31 @@ every device and a resumed run see the same batches.
 from __future__ import annotations
 
 import hashlib
-import io
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from dlbook_utils import data
-from dlbook_utils.data import augment, formats, registry
+from dlbook_utils.data import augment
 from dlbook_utils.data.sets import Images, stratified_order
 from dlbook_utils.page.devices import generator
 
-from .settings import Setting
+from .settings import TENTHS, Setting
 
 SPLIT_SEED = 2024  # of the one order from which every split and every subset is cut
+SHAPES = 6_000  # images of the generated set
 AHEAD = 64  # batches augmented at once: many small operations become few large ones
+SHRUNK = 1_000  # images shrunk at once: as floats, all would take four times their memory
+# Epochs, and pairs of seed and split, draw from generators of their own: so many lie between.
+SEEDS_APART, EPOCHS_APART = 1_009, 100_003
+
+
+Batch = tuple[Tensor, Tensor, int, int]  # x uint8 (m, 3, h, w), y (m,), own images, in all
 
 
 class NoData(RuntimeError):
@@ -50,8 +55,7 @@ class Part:
         return Part(self.x.to(device), self.y.to(device), self.digest)
 
 
-@dataclass(frozen=True)
-class Draws:
+class Draws(NamedTuple):
     """What is random in an epoch of m images: `order` (m,), positions in the training part,
     `corners` (m, 2), `flips` bool (m,) and `angles` (m,) in degrees; and `side`, to which all are
     shrunk (0: not at all).
@@ -65,57 +69,28 @@ class Draws:
 
     def of(self, rows: slice | Tensor) -> Draws:
         """The draws of some of the epoch's images."""
-        return self._each(lambda values: values[rows])
+        return Draws(*(values[rows] for values in self[:-1]), side=self.side)
 
     def to(self, device: torch.device | str) -> Draws:
         """The same draws on a device."""
-        return self._each(lambda values: values.to(device))
-
-    def _each(self, change: Callable[[Tensor], Tensor]) -> Draws:
-        values = map(change, (self.order, self.corners, self.flips, self.angles))
-        return Draws(*values, side=self.side)
+        return Draws(*(values.to(device) for values in self[:-1]), side=self.side)
 
 
 @lru_cache(2)
 def load(name: str, split: str = "train") -> Images:
-    """Return a real data set, or the generated "shapes" (6,000 images, to try things out).
+    """Return a real data set, or the generated "shapes", to try things out.
 
-    `$DLBOOK_DATA` may be a folder as `unpack.py` makes it, or may hold the strips from which
-    `unpack.py` does so, in a folder `cifar10`. Raises NoData where there would be a stand-in.
+    Raises NoData where there would be a stand-in.
     """
     if name == "shapes":
-        return data.load("shapes", split, n=6000)
-    given = os.environ.get("DLBOOK_DATA", "")
-    strips = Path(given).expanduser() / "cifar10"
-    if given and name == "cifar10" and (strips / "data_batch_1.head").exists():
-        source = registry.find(name)
-        return formats.cifar10(source, lambda file: _from_strips(strips, file), split)
-    found = data.load(name, split)
-    if not found.real:
+        return data.load("shapes", split, n=SHAPES)
+    images = data.load(name, split)
+    if not images.real:
         raise NoData(
             f"{name} is not at hand, and a study is not run on a stand-in: "
             f"`python -m dlbook_utils.data {name}` fetches it, DLBOOK_DATA names a folder with it"
         )
-    return found
-
-
-def _from_strips(folder: Path, file: registry.File) -> bytes:
-    """A CIFAR-10 batch from its head, 20 lossless strips of 500 images, and its tail; checked."""
-    import numpy as np
-    from PIL import Image
-
-    name = file.path.split("/")[-1]
-    strips = [
-        np.asarray(Image.open(folder / f"{name}.{k:02d}.webp").convert("RGB")) for k in range(20)
-    ]
-    pixels = np.stack(strips).reshape(20, 500, 32, 32, 3).transpose(0, 1, 4, 2, 3)
-    content = io.BytesIO()
-    content.write((folder / f"{name}.head").read_bytes())
-    content.write(pixels.tobytes())
-    content.write((folder / f"{name}.tail").read_bytes())
-    if hashlib.sha256(content.getvalue()).hexdigest() != file.sha256:
-        raise NoData(f"{folder}/{name}.*: the strips do not give the published file")
-    return content.getvalue()
+    return images
 
 
 @lru_cache(4)
@@ -138,24 +113,20 @@ def divide(setting: Setting) -> tuple[Part, Part]:
     Raises ValueError if there are not so many examples.
     """
     images = load(setting.data)
-    n = len(images)
+    n, held = len(images), len(images) // TENTHS
     order = torch.tensor(stratified_order(images.y.tolist(), seed=SPLIT_SEED))
-    held = n // 10
+    begin = setting.split * held
+    valid, others = order[begin : begin + held], torch.cat([order[:begin], order[begin + held :]])
     if setting.examples == n:
-        train, valid = order, order[:0]
+        valid, others = order[:0], order
     elif setting.examples > n - held:
         raise ValueError(f"{setting.examples} of {n - held} examples: at most so many, or all {n}")
-    else:
-        cut = slice(setting.split * held, (setting.split + 1) * held)
-        valid = order[cut]
-        train = torch.cat([order[: cut.start], order[cut.stop :]])[: setting.examples]
-    train = train.sort().values
-    valid = _by_class(valid, images.y)
-    return _part(images, train), _part(images, valid)
+    train = others[: setting.examples].sort().values
+    return _part(images, train), _part(images, _by_class(valid, images.y))
 
 
 def held_back(name: str) -> Part:
-    """The test images, sorted by class. For `report` alone: whoever chooses by them, cheats."""
+    """The test images, sorted by class. For `measure` alone: whoever chooses by them, cheats."""
     images = load(name, "test")
     return _part(images, _by_class(torch.arange(len(images)), images.y))
 
@@ -166,11 +137,13 @@ def _by_class(index: Tensor, y: Tensor) -> Tensor:
 
 
 def _part(images: Images, index: Tensor) -> Part:
-    chosen = images[index] if len(index) else None
     sha = hashlib.sha256(index.to(torch.int64).numpy().tobytes()).hexdigest()[:16]
-    if chosen is None:
-        return Part(images.x[:0], images.y[:0], sha)
-    return Part(chosen.x, chosen.y, sha)
+    return Part(images.x[index], images.y[index], sha)
+
+
+def _draws_of(setting: Setting, epoch: int = 0) -> torch.Generator:
+    pair = setting.seed * SEEDS_APART + setting.split
+    return generator(pair * EPOCHS_APART + epoch)
 
 
 def draw(setting: Setting, n: int, epoch: int) -> Draws:
@@ -179,7 +152,7 @@ def draw(setting: Setting, n: int, epoch: int) -> Draws:
     The draws of all kinds are made whatever the augmentation, so that an arm without rotation
     still has the order, shifts and flips of the one with it.
     """
-    g = generator((setting.seed * 1009 + setting.split) * 100_003 + epoch)
+    g = _draws_of(setting, epoch)
     m = setting.per_epoch or n
     order = torch.cat([torch.randperm(n, generator=g) for _ in range(-(-m // n))])[:m]
     corners = augment.draw_shifts(m, setting.pad, g)
@@ -188,8 +161,7 @@ def draw(setting: Setting, n: int, epoch: int) -> Draws:
     if setting.flip == "none":
         flips = torch.zeros_like(flips)
     elif setting.flip == "alternating":  # the side of each example in epoch 1, then turn by turn
-        fixed = generator((setting.seed * 1009 + setting.split) * 100_003)
-        flips = augment.draw_flips(n, 0.5, fixed)[order] ^ (epoch % 2 == 0)
+        flips = augment.draw_flips(n, 0.5, _draws_of(setting))[order] ^ (epoch % 2 == 0)
     side = setting.small_side if epoch <= setting.small_epochs else 0
     return Draws(order, corners, flips, angles, side)
 
@@ -211,11 +183,11 @@ def augmented(x: Tensor, draws: Draws, setting: Setting) -> Tensor:
 
 def _shrunk(x: Tensor, side: int) -> Tensor:
     """Shrink bytes (m, 3, h, w) to `side` pixels; each new pixel is a weighted mean of old ones."""
-    shrunk = []
-    for some in x.split(1000):  # as floats, all would take four times their memory
-        small = F.interpolate(some.float(), size=(side, side), mode="bilinear", antialias=True)
-        shrunk.append(small.round_().clamp_(0, 255).to(torch.uint8))
-    return torch.cat(shrunk)
+    small = (
+        F.interpolate(some.float(), size=(side, side), mode="bilinear", antialias=True)
+        for some in x.split(SHRUNK)
+    )
+    return torch.cat([floats.round_().clamp_(0, 255).to(torch.uint8) for floats in small])
 
 
 def _reflect(x: Tensor, pad: int) -> Tensor:
@@ -229,8 +201,8 @@ def _reflect(x: Tensor, pad: int) -> Tensor:
 
 def batches(
     part: Part, draws: Draws, setting: Setting, rank: int = 0, ranks: int = 1
-) -> Iterator[list[tuple[Tensor, Tensor, int, int]]]:
-    """Yield an epoch's batches as lists of up to `AHEAD` of them: (x uint8, y, own, in all).
+) -> Iterator[list[Batch]]:
+    """Yield an epoch's batches as lists of up to `AHEAD` of them.
 
     Of `ranks` processes each gets every ranks-th image of every batch, `own` of them; "in all"
     counts the whole batch. A process that a short last batch leaves without an image gets the
@@ -243,6 +215,7 @@ def batches(
         ends = [min(start + size, m) for start in starts]
         rows = [torch.arange(min(a + rank, b), b, ranks) for a, b in zip(starts, ends)]
         own = [len(r) for r in rows]
+        # DistributedDataParallel waits for every process in every step: none may be left out.
         rows = [r if len(r) else torch.tensor([a]) for r, a in zip(rows, starts)]
         mine = draws.of(torch.cat(rows).to(part.x.device))
         x = augmented(part.x.index_select(0, mine.order), mine, setting)

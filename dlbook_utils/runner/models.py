@@ -1,15 +1,19 @@
-"""The models of the CIFAR-10 study, written plainly. Images in (n, 3, h, w), scores (n, 10) out."""
+"""The models of the CIFAR-10 study, written plainly. Images in (n, 3, h, w), scores (n, 10) out.
+
+The modern network is K. Jordan's (2024), "94% on CIFAR-10 in 3.29 Seconds on a Single GPU",
+arXiv:2404.00498, written anew, with fewer channels for a CPU.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import lru_cache, partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .speedy import WIDTHS, SpeedyNet
+PATCH = 3 * 2**2  # numbers in a patch of 2 x 2 pixels
 
 
 class BasicCNN(nn.Module):
@@ -30,11 +34,11 @@ class BasicCNN(nn.Module):
 
     def maps(self, x: Tensor) -> list[Tensor]:
         """Return the feature maps after each pooling."""
-        found = []
+        maps = []
         for conv in self.convs:
             x = F.max_pool2d(F.relu(conv(x)), 2)
-            found.append(x)
-        return found
+            maps.append(x)
+        return maps
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.maps(x)[-1].flatten(1))
@@ -93,11 +97,11 @@ class ResNet18(nn.Module):
     def maps(self, x: Tensor) -> list[Tensor]:
         """Return the feature maps after each of the four stages."""
         x = self.pool(F.relu(self.norm(self.stem(x))))
-        found = []
+        maps = []
         for first, second in zip(self.blocks[::2], self.blocks[1::2]):
             x = second(first(x))
-            found.append(x)
-        return found
+            maps.append(x)
+        return maps
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.maps(x)[-1].mean((2, 3)))
@@ -166,39 +170,114 @@ class ViT(nn.Module):
         return self.head(self.norm(self.blocks(x))[:, 0])
 
 
-def _vits() -> dict[str, Callable[[], nn.Module]]:
-    """Three sizes (Ti, S, B), three ways of cutting: 16 of 32 pixels, 4 of 32, 16 of 224."""
-    sizes = {"ti": (192, 3), "s": (384, 6), "b": (768, 12)}
-    cuts = {"p16": (16, 32), "p4": (4, 32), "p16-224": (16, 224)}
-    return {
-        f"vit-{size}-{cut}": partial(ViT, patch, width, heads, side=side)
-        for size, (width, heads) in sizes.items()
-        for cut, (patch, side) in cuts.items()
-    }
+class ConvGroup(nn.Module):
+    """Two convolutions 3 x 3 with batch normalisation and GELU; 2 x 2 max pooling in between.
+
+    The convolutions start as the identity on their first channels; the scales are not learned, and
+    the running averages follow quickly.
+    """
+
+    def __init__(self, inputs: int, outputs: int):
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
+        self.norm1, self.norm2 = (
+            nn.BatchNorm2d(outputs, eps=1e-12, momentum=0.4) for _ in range(2)
+        )
+        for conv in (self.conv1, self.conv2):
+            nn.init.dirac_(conv.weight.data[: conv.in_channels])
+        for norm in (self.norm1, self.norm2):
+            norm.weight.requires_grad = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.gelu(self.norm1(F.max_pool2d(self.conv1(x), 2)))
+        return F.gelu(self.norm2(self.conv2(x)))
 
 
+class SpeedyNet(nn.Module):
+    """Whitening of 2 x 2 patches, three groups, the largest value of each channel, a linear layer.
+
+    Arguments:
+        widths: channels of the groups.
+    """
+
+    def __init__(self, widths: Sequence[int] = (64, 256, 256), classes: int = 10):
+        super().__init__()
+        self.whiten = nn.Conv2d(3, 2 * PATCH, 2)
+        self.whiten.weight.requires_grad = False
+        channels = (self.whiten.out_channels, *widths)
+        self.groups = nn.ModuleList(ConvGroup(a, b) for a, b in zip(channels, channels[1:]))
+        self.head = nn.Linear(widths[-1], classes, bias=False)
+        with torch.no_grad():
+            self.head.weight.div_(self.head.weight.std())
+
+    @torch.no_grad()
+    def prepare(self, x: Tensor, eps: float = 5e-4) -> None:
+        """Compute the first layer from normalised training images x (n, 3, h, w)."""
+        patches = x.unfold(2, 2, 1).unfold(3, 2, 1)  # (n, 3, h - 1, w - 1, 2, 2)
+        patches = patches.permute(0, 2, 3, 1, 4, 5).reshape(-1, PATCH).float()
+        variance, vectors = torch.linalg.eigh(patches.T @ patches / len(patches))
+        scaled = (vectors / (variance + eps).sqrt()).T.reshape(PATCH, 3, 2, 2)
+        self.whiten.weight.copy_(torch.cat([scaled, -scaled]))
+        self.whiten.bias.zero_()
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.gelu(self.whiten(x))
+        for group in self.groups:
+            x = group(x)
+        return self.head(x.amax((2, 3))) / self.head.in_features
+
+
+# Three sizes of ViT, and three cuts: 16 of 32 pixels, 4 of 32, 16 of 224.
+SIZES = {"ti": (192, 3), "s": (384, 6), "b": (768, 12)}
+CUTS = {"p16": (16, 32), "p4": (4, 32), "p16-224": (16, 224)}
 MODELS: dict[str, Callable[[], nn.Module]] = {
     "cnn-32": partial(BasicCNN, (32, 64, 128)),
     "cnn-64": partial(BasicCNN, (64, 128, 256)),
     "resnet18-3x3": partial(ResNet18, "3x3"),
     "resnet18-7x7": partial(ResNet18, "7x7"),
-    **_vits(),
+    **{
+        f"vit-{size}-{cut}": partial(ViT, patch, width, heads, side=side)
+        for size, (width, heads) in SIZES.items()
+        for cut, (patch, side) in CUTS.items()
+    },
     # of similar cost, for a CPU
     "resnet18-narrow": partial(ResNet18, "3x3", width=16),
     "vit-narrow-p4": partial(ViT, 4, 96, 3, 6),
-    "speedy": partial(SpeedyNet, WIDTHS["gpu"]),
-    "speedy-small": partial(SpeedyNet, WIDTHS["cpu"]),
+    # the modern network as published, and for two cores and 90 seconds
+    "speedy": SpeedyNet,
+    "speedy-small": partial(SpeedyNet, (32, 64, 128)),
     # too small to learn much: for tests
     "tiny-cnn": partial(BasicCNN, (4, 4, 4)),
     "tiny-resnet": partial(ResNet18, "3x3", width=2),
     "tiny-vit": partial(ViT, 16, 8, 2, 2),
-    "tiny-speedy": partial(SpeedyNet, WIDTHS["test"]),
+    "tiny-speedy": partial(SpeedyNet, (8, 8, 8)),
 }
+
+
+REAL = tuple(name for name in MODELS if not name.startswith("tiny"))
 
 
 def build(name: str) -> nn.Module:
     """Return a new model by name. Raises ValueError, naming those that exist."""
     if name not in MODELS:
-        known = ", ".join(model for model in MODELS if not model.startswith("tiny"))
-        raise ValueError(f"no model {name!r}; there are {known}")
+        raise ValueError(f"no model {name!r}; there are {', '.join(REAL)}")
     return MODELS[name]()
+
+
+@lru_cache(64)
+def count(name: str) -> dict[str, int]:
+    """Return "parameters" of a model and "flops" for one image of 32 pixels a side, forward.
+
+    A multiplication and an addition are two operations. PyTorch's counter sees matrix products,
+    convolutions and attention; what it leaves out (normalisation, activations, pooling) is a few
+    per cent. Nothing is computed: the tensors have shapes only.
+    """
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with torch.device("meta"):
+        model = build(name).eval()
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            model(torch.empty(1, 3, 32, 32))
+    parameters = sum(p.numel() for p in model.parameters())
+    return {"parameters": parameters, "flops": counter.get_total_flops()}

@@ -21,6 +21,14 @@ class Impossible(RuntimeError):
     """What was asked for cannot be done here."""
 
 
+def from_environment(name: str, default: int) -> int:
+    """The number that an environment variable gives; Impossible is raised unless it is above 0."""
+    text = os.environ.get(name, str(default))
+    if not (text.isdecimal() and int(text) >= 1):
+        raise Impossible(f"{name}: expected a whole number of at least 1, got {text!r}")
+    return int(text)
+
+
 class Group:
     """The processes of a run; just this one if torchrun has not started it."""
 
@@ -32,7 +40,7 @@ class Group:
             import torch.distributed as dist
 
             backend = "nccl" if self.device.type == "cuda" else "gloo"
-            seconds = int(os.environ.get("DLBOOK_TIMEOUT", TIMEOUT))
+            seconds = from_environment("DLBOOK_TIMEOUT", TIMEOUT)
             dist.init_process_group(backend, timeout=timedelta(seconds=seconds))
 
     @staticmethod
@@ -67,39 +75,23 @@ class Group:
             model, device_ids=[self.device] if self.device.type == "cuda" else None
         )
 
-    def add(self, values: list[float]) -> list[float]:
-        """Return the sums of the processes' values."""
-        return self._shared(values, first_only=False)
+    def each(self, thing: T) -> list[T]:
+        """Return every process's object (plain data), in order of their ranks, to all."""
+        if self.size == 1:
+            return [thing]
+        import torch.distributed as dist
 
-    def each(self, value: float) -> list[float]:
-        """Return every process's value, in order of their ranks, to all."""
-        return self.add([value if rank == self.rank else 0.0 for rank in range(self.size)])
-
-    def agree(self, values: list[float]) -> list[float]:
-        """Return the first process's values to all."""
-        return self._shared(values, first_only=True)
+        box = [thing] * self.size
+        dist.all_gather_object(box, thing)
+        return box
 
     def share(self, thing: T) -> T:
-        """Return the first process's object (plain data) to all."""
-        if self.size == 1:
-            return thing
-        import torch.distributed as dist
+        """Return the first process's object to all."""
+        return self.each(thing)[0]
 
-        box = [thing]
-        dist.broadcast_object_list(box, 0, device=self.device)
-        return box[0]
-
-    def _shared(self, values: list[float], first_only: bool) -> list[float]:
-        if self.size == 1:
-            return values
-        import torch.distributed as dist
-
-        tensor = torch.tensor(values, dtype=torch.float64, device=self.device)
-        if first_only:
-            dist.broadcast(tensor, 0)
-        else:
-            dist.all_reduce(tensor)
-        return tensor.tolist()
+    def add(self, values: list[float]) -> list[float]:
+        """Return the sums of the processes' values."""
+        return [sum(one) for one in zip(*self.each(values))]
 
     def leave(self) -> None:
         """End the partnership in good order."""

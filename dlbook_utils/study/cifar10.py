@@ -29,14 +29,14 @@ def chance_of_match(p: float, r: float, f: float, half: float = 0.005, fine: int
 
 
 def class_scores(confusion) -> tuple[Tensor, Tensor, Tensor]:
-    """Return precision, recall and F1 of each class, float64 (k,) each.
+    """Return precision, recall and F1 of each class, float64 (..., k) each.
 
-    `confusion` (k, k) counts images, its rows are the true classes. A class that is never called
-    has precision 0, one that does not occur has recall 0.
+    `confusion` (..., k, k) counts images, its rows are the true classes. A class that is never
+    called has precision 0, one that does not occur has recall 0.
     """
     c = torch.as_tensor(confusion).double()
-    hits = c.diag()
-    called, there = c.sum(0), c.sum(1)
+    hits = c.diagonal(dim1=-2, dim2=-1)
+    called, there = c.sum(-2), c.sum(-1)
     return (
         hits / called.clamp(min=1),
         hits / there.clamp(min=1),

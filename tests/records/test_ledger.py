@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from dlbook_utils.records import ledger
-from dlbook_utils.runner import checkpoint
+from dlbook_utils.runner import store
 
 
 def a_run(key: str, **more) -> dict:
@@ -107,9 +107,9 @@ STATE = {"epoch": 3, "weights": {"w": torch.arange(6.0).view(2, 3)}, "history": 
 
 def test_a_checkpoint_comes_back(tmp_path):
     path = tmp_path / "folder" / "c.pt"
-    assert checkpoint.load(path) is None
-    checkpoint.save(path, STATE)
-    found = checkpoint.load(path)
+    assert store.load(path) is None
+    store.save(path, STATE)
+    found = store.load(path)
     assert torch.equal(found["weights"]["w"], STATE["weights"]["w"])
     assert (found["epoch"], found["history"]) == (3, [{"loss": 0.5}])
     assert [file.name for file in path.parent.iterdir()] == ["c.pt"]
@@ -118,7 +118,7 @@ def test_a_checkpoint_comes_back(tmp_path):
 @pytest.mark.parametrize("damage", ["flip", "cut", "empty"])
 def test_a_damaged_checkpoint_is_refused_and_left_alone(tmp_path, damage):
     path = tmp_path / "c.pt"
-    checkpoint.save(path, STATE)
+    store.save(path, STATE)
     content = bytearray(path.read_bytes())
     if damage == "flip":
         content[len(content) // 2] ^= 1
@@ -126,15 +126,15 @@ def test_a_damaged_checkpoint_is_refused_and_left_alone(tmp_path, damage):
         del content[-10 if damage == "cut" else 0 :]
     path.write_bytes(content)
     with pytest.raises(ledger.Damaged, match="is damaged; it is left as it is"):
-        checkpoint.load(path)
+        store.load(path)
     assert path.read_bytes() == content
 
 
 def test_a_failure_while_saving_keeps_the_old_checkpoint(tmp_path, monkeypatch):
     path = tmp_path / "c.pt"
-    checkpoint.save(path, STATE)
+    store.save(path, STATE)
     monkeypatch.setattr(os, "fsync", lambda handle: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        checkpoint.save(path, STATE | {"epoch": 4})
-    assert checkpoint.load(path)["epoch"] == 3
+        store.save(path, STATE | {"epoch": 4})
+    assert store.load(path)["epoch"] == 3
     assert [file.name for file in tmp_path.iterdir()] == ["c.pt"]

@@ -8,9 +8,9 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from dlbook_utils.records import ledger
-from dlbook_utils.runner import engine, feed, loading
-from dlbook_utils.runner.curves import Curves
+from dlbook_utils.runner import engine, feed, measure
 from dlbook_utils.runner.settings import Setting
+from dlbook_utils.runner.store import Curves, Place
 
 CPU = torch.device("cpu")
 
@@ -20,10 +20,10 @@ def row(epoch, loss):
 
 
 def read(folder: Path) -> dict[str, list[tuple[int, float]]]:
-    found = EventAccumulator(str(folder)).Reload()
+    events = EventAccumulator(str(folder)).Reload()
     return {
-        name: [(event.step, event.value) for event in found.Scalars(name)]
-        for name in found.Tags()["scalars"]
+        name: [(event.step, event.value) for event in events.Scalars(name)]
+        for name in events.Tags()["scalars"]
     }
 
 
@@ -32,9 +32,9 @@ def test_points_are_on_the_disk_after_each_epoch(tmp_path):
         drawn.add(row(1, 2.0))
         assert read(tmp_path)["loss/training"] == [(1, 2.0)]  # while the writer is still open
         drawn.add(row(2, 1.0) | {"valid_loss": 3.0})
-    found = read(tmp_path)
-    assert found["loss/training"] == [(1, 2.0), (2, 1.0)]
-    assert found["loss/validation"] == [(2, 3.0)]
+    points = read(tmp_path)
+    assert points["loss/training"] == [(1, 2.0), (2, 1.0)]
+    assert points["loss/validation"] == [(2, 3.0)]
 
 
 def test_what_a_broken_run_wrote_too_much_is_struck_out(tmp_path):
@@ -56,28 +56,28 @@ def test_without_tensorboard_nothing_is_written(tmp_path, monkeypatch):
 
 def test_a_run_draws_its_curves(tmp_path):
     setting = Setting("published", "tiny-cnn", data="shapes", examples=100, epochs=2, degrees=0.0)
-    way = engine.Way(CPU, tmp_path, "trial", say=lambda line: None)
-    run = engine.run(setting, way)
-    found = read(tmp_path / "curves" / setting.key)
+    worker = engine.Worker(CPU, Place("trial", tmp_path, tmp_path), say=lambda line: None)
+    run = engine.run(setting, worker)
+    drawn = read(worker.place.curves(setting.key))
     want = [(r["epoch"], pytest.approx(r["valid_accuracy"])) for r in run["epochs"]]
-    assert found["accuracy/validation"] == want
+    assert drawn["accuracy/validation"] == want
 
 
 def test_loading_is_measured_both_ways(tmp_path, monkeypatch):
-    monkeypatch.setattr(loading, "IMAGES", 96)
+    monkeypatch.setattr(measure, "IMAGES", 96)
     monkeypatch.setattr(torch.multiprocessing, "cpu_count", lambda: 2)
     said: list[str] = []
-    loading.measure("trial", tmp_path, CPU, said.append)
+    measure.loading(Place("trial", tmp_path, tmp_path), CPU, said.append)
     (line,) = ledger.read(tmp_path / "trial-loading.jsonl")
     assert list(line["seconds_an_epoch"]) == ["resident", "PIL, 0 workers", "PIL, 2 workers"]
     assert all(seconds > 0 for seconds in line["seconds_an_epoch"].values())
     assert len(said) == 3
 
 
-def test_both_ways_load_the_same_batches():
+def test_both_sides_load_the_same_batches():
     x = torch.randint(0, 256, (70, 3, 32, 32), dtype=torch.uint8)
-    theirs = [tuple(batch.shape) for batch in loading.usual(x, 0)]
+    theirs = [tuple(batch.shape) for batch in measure.usual(x, 0)]
     part = feed.Part(x, torch.zeros(70, dtype=torch.int64), "")
-    draws = feed.draw(loading.SETTING, 70, 1)
-    ours = [tuple(b.shape) for some in feed.batches(part, draws, loading.SETTING) for b, *_ in some]
+    draws = feed.draw(measure.LOADING, 70, 1)
+    ours = [tuple(b.shape) for some in feed.batches(part, draws, measure.LOADING) for b, *_ in some]
     assert ours == theirs == [(32, 3, 32, 32), (32, 3, 32, 32), (6, 3, 32, 32)]

@@ -16,9 +16,9 @@ from torch import nn
 
 from dlbook_utils import records
 from dlbook_utils.data.sets import Images
-from dlbook_utils.page.devices import seed_everything
 from dlbook_utils.records import ledger, provenance
-from dlbook_utils.runner import checkpoint, engine, feed, grids, models, scores, steps
+from dlbook_utils.runner import engine, feed, grids, learner, models, scores, store
+from dlbook_utils.runner.learner import EVEN, Learner
 from dlbook_utils.runner.settings import Setting, from_dict
 
 CPU = torch.device("cpu")
@@ -51,8 +51,13 @@ def toy(monkeypatch):
     feed.digest.cache_clear()
 
 
-def way(folder: Path, **more) -> engine.Way:
-    return engine.Way(CPU, folder, say=lambda line: None, **more)
+def worker(folder: Path, study: str = "cifar10", **more) -> engine.Worker:
+    place = store.Place(study, folder, folder)
+    return engine.Worker(CPU, place, **{"say": lambda line: None} | more)
+
+
+def checkpoint(folder: Path, setting: Setting) -> Path:
+    return worker(folder).place.checkpoint(setting.key)
 
 
 def timeless(thing):
@@ -169,31 +174,26 @@ def test_processes_share_every_batch(ranks):
 # One step
 
 
-def trained(kind, setting, count=6, dtype=torch.float32, follow=None):
-    """Loss, and what a step changes, after each of `count` steps made in a way; each from where the
-    steps of the history `follow` have led, if one is given.
+def trained(step_kind, setting, count=6, dtype=torch.float32, follow=None):
+    """Loss, and what a step changes, after each of `count` steps; each from where the steps of the
+    history `follow` have led, if one is given.
     """
-    torch.manual_seed(0)
-    model = models.build(setting.model).to(dtype)
-    if kind != "plain":
-        model = model.to(memory_format=torch.channels_last)
-    normalise = steps.Normalise((0.5,) * 3, (0.25,) * 3, kind != "plain").to(dtype)
-    found = steps.optimizers(setting, model, kind, CPU)
-    tally = steps.Tally(CPU)
+    learner = Learner(setting, EVEN, CPU, step_kind)
+    learner.model.to(dtype)
+    learner.mean, learner.std = learner.mean.to(dtype), learner.std.to(dtype)
     g = torch.Generator().manual_seed(1)
     x = torch.randint(0, 256, (count, 32, 3, 32, 32), dtype=torch.uint8, generator=g)
     y = torch.randint(0, 10, (count, 32), generator=g)
-    step = steps.make_step(kind, model, normalise, found, tally, setting, (x[0], y[0]))
-    model.train()
     history = []
     for k in range(count):
         if follow and k:
             with torch.no_grad():
-                for tensor, other in zip(steps._state(model, found), follow[k - 1][2], strict=True):
+                for tensor, other in zip(learner.tensors(), follow[k - 1][2], strict=True):
                     tensor.copy_(other)
-        step(x[k], y[k], 32, 32)
-        state = [tensor.detach().clone() for tensor in steps._state(model, found)]
-        history.append((tally.take()[0] / 32, [p.grad for p in model.parameters()], state))
+        learner.step(x[k], y[k], 32, 32)
+        state = [tensor.detach().clone() for tensor in learner.tensors()]
+        gradients = [p.grad for p in learner.model.parameters()]
+        history.append((learner.tally.take()[0] / 32, gradients, state))
     return history
 
 
@@ -229,7 +229,7 @@ def test_the_fast_step_equals_the_plain_step(model):
     assert max(apart(plainly, fastly)) < NEAR[model]
     # Rounding alone decides on which side of its kink a ReLU is that gets next to nothing, and in
     # which direction Adam steps where the gradient is: both are rare in double precision.
-    both = (trained(kind, setting, dtype=torch.float64) for kind in ("plain", "fast"))
+    both = (trained(step_kind, setting, dtype=torch.float64) for step_kind in ("plain", "fast"))
     for plain, fast in zip(*both, strict=True):
         assert fast[0] == pytest.approx(plain[0], rel=1e-6)  # the tally is float32
         g, h = flat(plain[1]), flat(fast[1])
@@ -266,6 +266,24 @@ def test_the_plain_step_is_what_anybody_would_write():
             assert torch.allclose(p, q, rtol=1e-5, atol=2e-6)
 
 
+@pytest.mark.parametrize("model", ["tiny-resnet", "tiny-vit"])
+def test_trial_steps_can_be_undone(model):
+    """As after the steps that record a graph: in the same memory, as if nothing had happened."""
+    one = Learner(Setting("a", model), EVEN, CPU)
+    before = [tensor.detach().clone() for tensor in one.tensors()]
+    x = torch.randint(0, 256, (8, 3, 32, 32), dtype=torch.uint8)
+    for _ in range(3):
+        one.step(x, torch.arange(8), 8, 8)
+    memory = [tensor.data_ptr() for tensor in one.tensors()]
+    one._undo(before, fresh=True)
+    after = one.tensors()
+    assert [tensor.data_ptr() for tensor in after] == memory
+    assert all(torch.equal(a, b) for a, b in zip(after, before))
+    assert len(after) > len(before)
+    assert not any(tensor.any() for tensor in after[len(before) :])
+    assert one.tally.take() == [0.0] * 5
+
+
 def test_bf16_computes_something_near():
     plain = trained("fast", Setting("a", "tiny-vit"))
     half = trained("fast", Setting("a", "tiny-vit", amp="bf16"))
@@ -275,28 +293,27 @@ def test_bf16_computes_something_near():
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
-@pytest.mark.parametrize("kind", ["fast", "graph"])
+@pytest.mark.parametrize("step_kind", ["fast", "graph"])
 @pytest.mark.parametrize("model", ["cnn-32", "tiny-resnet", "tiny-vit"])
-def test_a_gpu_steps_as_plainly_as_it_can(kind, model, toy, tmp_path):
+def test_a_gpu_steps_as_plainly_as_it_can(step_kind, model, toy, tmp_path):
     setting = Setting("a", model, **SMALL)
     rows = []
-    for step in ("plain", kind):
-        gpu = engine.Way(torch.device("cuda"), tmp_path / step, step=step, say=lambda line: None)
+    for step in ("plain", step_kind):
+        gpu = replace(worker(tmp_path / step, step=step), device=torch.device("cuda"))
         rows.append(engine.run(setting, gpu)["epochs"][0])
     assert rows[1]["train_loss"] == pytest.approx(rows[0]["train_loss"], rel=1e-3)
 
 
 def test_rates_are_halved_and_the_modern_one_falls():
-    setting = Setting("a", "tiny-cnn", halve_every=10)
-    found = steps.optimizers(setting, models.build("tiny-cnn"), "fast", CPU)
-    rates = [steps.set_rates(found, setting, epoch - 1) for epoch in range(1, 51)]
+    plain = Learner(Setting("a", "tiny-cnn", halve_every=10), EVEN, CPU)
+    rates = [plain.set_rates(epoch - 1) for epoch in range(1, 51)]
     assert rates == [1e-3 * 0.5**k for k in range(5) for _ in range(10)]
     setting = Setting("a", "tiny-speedy", rule="muon", lr=0.2, epochs=8)
-    found = steps.optimizers(setting, models.build("tiny-speedy"), "fast", CPU)
-    assert [steps.set_rates(found, setting, t) for t in (0, 4, 8)] == [0.2, 0.1, 0.0]
-    bias = found[1].param_groups[0]
+    learner = Learner(setting, EVEN, CPU)
+    assert [learner.set_rates(t) for t in (0, 4, 8)] == [0.2, 0.1, 0.0]
+    bias = learner.optimizers[1].param_groups[0]
     assert bias["lr"] == 0
-    steps.set_rates(found, setting, 1.5)
+    learner.set_rates(1.5)
     assert bias["lr"] == pytest.approx(0.053 / 2 * setting.batch)
 
 
@@ -305,21 +322,16 @@ def test_a_rate_of_0_spares_the_gradient_and_changes_no_weight():
     g = torch.Generator().manual_seed(0)
     x = torch.randint(0, 256, (16, 3, 32, 32), dtype=torch.uint8, generator=g)
     y = torch.arange(16) % 10
-    normalise = steps.Normalise((0.5,) * 3, (0.25,) * 3, True)
     ended = []
     for sparing in (True, False):
-        seed_everything(0)
-        model = models.build("tiny-speedy")
-        found = steps.optimizers(setting, model, "fast", CPU)
-        tally = steps.Tally(CPU)
-        step = steps.make_step("fast", model, normalise, found, tally, setting, (x, y))
+        learner = Learner(setting, EVEN, CPU)
         for k in range(8):  # the first layer's bias rests from the third on
-            steps.set_rates(found, setting, k / 4)
+            learner.set_rates(k / 4)
             if sparing:
-                steps.rest(found)
-                assert model.whiten.bias.requires_grad == (k < 3)
-            step(x, y, 16, 16)
-        ended.append(model.state_dict())
+                learner.rest()
+                assert learner.model.whiten.bias.requires_grad == (k < 3)
+            learner.step(x, y, 16, 16)
+        ended.append(learner.model.state_dict())
     assert all(torch.equal(ended[0][name], ended[1][name]) for name in ended[0])
 
 
@@ -329,7 +341,7 @@ def test_a_rate_of_0_spares_the_gradient_and_changes_no_weight():
 @pytest.fixture
 def unbroken(toy, tmp_path):
     def run(setting):
-        return engine.run(setting, way(tmp_path / "unbroken"))
+        return engine.run(setting, worker(tmp_path / "unbroken"))
 
     return run
 
@@ -349,23 +361,18 @@ def test_a_run_broken_off_anywhere_gives_the_same(
     if model == "tiny-speedy":
         setting = replace(setting, rule="muon", lr=0.1, views=6, flip="alternating", smoothing=0.2)
     expected = unbroken(setting)
-    here = way(tmp_path / "broken")
+    here = worker(tmp_path / "broken")
     with monkeypatch.context() as patch:
         if where == "step":
-            make, calls = steps.make_step, []
+            step, calls = Learner.step, []
 
-            def breaking(*arguments, **more):
-                step = make(*arguments, **more)
+            def counted(*batch):
+                calls.append(1)
+                if len(calls) == 9:  # 6 steps an epoch: in the middle of the second
+                    raise KeyboardInterrupt
+                step(*batch)
 
-                def counted(*batch):
-                    calls.append(1)
-                    if len(calls) == 9:  # 6 steps an epoch: in the middle of the second
-                        raise KeyboardInterrupt
-                    step(*batch)
-
-                return counted
-
-            patch.setattr(steps, "make_step", breaking)
+            patch.setattr(Learner, "step", counted)
         elif where == "save":
             calls = []
 
@@ -379,15 +386,15 @@ def test_a_run_broken_off_anywhere_gives_the_same(
 
             patch.setattr(Path, "replace", dying)
         else:
-            patch.setattr(checkpoint, "save", _dying_at_weights(checkpoint.save))
+            patch.setattr(store, "save", _dying_at_weights(store.save))
         with pytest.raises(KeyboardInterrupt):
             engine.run(setting, here)
-    saved = len(checkpoint.load(here.checkpoint(setting))["history"])
+    saved = len(store.load(checkpoint(tmp_path / "broken", setting))["history"])
     assert saved == (3 if where == "record" else 1)
     result = engine.run(setting, here)
     assert timeless(result) == timeless(expected)
     weights = [
-        checkpoint.load(tmp_path / name / "weights" / f"{setting.key}.pt")["model"]
+        store.load(tmp_path / name / "weights" / f"{setting.key}.pt")["model"]
         for name in ("broken", "unbroken")
     ]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[1])
@@ -407,10 +414,10 @@ def _dying_at_weights(save):
 )
 def test_a_command_that_is_ended_loses_an_epoch_at_most(tmp_path, sent, status):
     """Killed by the system, or by Ctrl-C, then run again; against a run left in peace."""
-    setting = replace(grids.trial()[0], epochs=4, arm=grids.TRY_OUT)
-    peace = engine.run(setting, way(tmp_path / "peace", study="trial"))
+    setting = replace(grids.plans("trial")[0], epochs=8, arm=grids.TRY_OUT)
+    peace = engine.run(setting, worker(tmp_path / "peace", study="trial"))
     words = [sys.executable, "-m", "dlbook_utils.runner", "run", "trial", "--threads", "1"]
-    words += ["--model", setting.model, "--seeds", "0", "--epochs", "4", "--device", "cpu"]
+    words += ["--model", setting.model, "--seeds", "0", "--epochs", "8", "--device", "cpu"]
     words += ["--out", str(tmp_path)]
 
     def start():
@@ -418,18 +425,18 @@ def test_a_command_that_is_ended_loses_an_epoch_at_most(tmp_path, sent, status):
 
     killed = start()
     for line in killed.stdout:
-        if "epoch 2/4" in line:
+        if "epoch 2/8" in line:
             killed.send_signal(sent)
     assert killed.wait() == status
     assert not (tmp_path / "trial.jsonl").exists()
-    assert way(tmp_path).checkpoint(setting).exists()
+    assert checkpoint(tmp_path, setting).exists()
     again = start()
     said = again.communicate(timeout=200)[0]
     assert again.returncode == 0
-    assert re.search("goes on after epoch [23]", said)
+    assert re.search("goes on after epoch [2-7]", said)
     mine = ledger.read(tmp_path / "trial.jsonl")
     assert timeless(mine) == timeless([peace])
-    assert len(mine[0]["epochs"]) == 4
+    assert len(mine[0]["epochs"]) == 8
 
 
 def test_the_record_has_its_provenance_and_its_measurements(unbroken):
@@ -486,12 +493,12 @@ def test_the_modern_recipe_learns_and_needs_no_validation_part(unbroken):
 def test_early_stopping_and_its_absence(toy, tmp_path, monkeypatch):
     values = iter([0.3, 0.5, 0.4, 0.5, 0.2, 0.2, 0.2, 0.2])
 
-    def fixed(way, row, *rest):
+    def fixed(run, row):
         row.update(valid_accuracy=next(values), valid_loss=1.0, valid_seconds=0.0)
 
-    monkeypatch.setattr(engine, "_validate", fixed)
+    monkeypatch.setattr(engine.Run, "_validate", fixed)
     setting = Setting("a", "tiny-cnn", examples=50, epochs=8, patience=3, data="toy")
-    run = engine.run(setting, way(tmp_path))
+    run = engine.run(setting, worker(tmp_path))
     assert len(run["epochs"]) == 5  # three without improvement; a tie is none
     assert run["selected"]["epoch"] == 2
 
@@ -499,16 +506,16 @@ def test_early_stopping_and_its_absence(toy, tmp_path, monkeypatch):
 def test_only_the_selected_weights_see_the_training_images_again(toy, tmp_path, monkeypatch):
     values, sizes = iter([0.5, 0.4, 0.3]), []
 
-    def fixed(way, row, *rest):
+    def fixed(run, row):
         row.update(valid_accuracy=next(values), valid_loss=1.0, valid_seconds=0.0)
 
-    def predict(model, normalise, part, setting, true=scores.predict):
-        sizes.append(len(part))
-        return true(model, normalise, part, setting)
+    def predict(learner, x, true=Learner.predict):
+        sizes.append(len(x))
+        return true(learner, x)
 
-    monkeypatch.setattr(engine, "_validate", fixed)
-    monkeypatch.setattr(scores, "predict", predict)
-    run = engine.run(Setting("a", "tiny-cnn", **SMALL), way(tmp_path))
+    monkeypatch.setattr(engine.Run, "_validate", fixed)
+    monkeypatch.setattr(Learner, "predict", predict)
+    run = engine.run(Setting("a", "tiny-cnn", **SMALL), worker(tmp_path))
     assert (run["selected"]["epoch"], run["last"]["epoch"]) == (1, 3)
     assert sorted(sizes) == [20, 20, 180]
     assert "train_clean" not in run["last"]
@@ -524,21 +531,21 @@ def test_the_commit_is_the_one_at_the_beginning(toy, tmp_path, monkeypatch):
         commits.append("second")
         raise KeyboardInterrupt
 
-    here = way(tmp_path)
+    here = worker(tmp_path)
     with pytest.raises(KeyboardInterrupt):
         engine.run(setting, replace(here, say=stop))
-    kept = checkpoint.load(here.checkpoint(setting))
+    kept = store.load(checkpoint(tmp_path, setting))
     again = engine.run(setting, replace(here, say=lambda line: commits.append("third")))
     assert (again["commit"], provenance.commit()) == ("first", "third")
     kept.pop("commit")  # as it was before commits were kept
-    checkpoint.save(here.checkpoint(setting), kept)
+    store.save(checkpoint(tmp_path, setting), kept)
     commits.append("fourth")
     assert engine.run(setting, here)["commit"] == "fourth"
 
 
 def test_nan_ends_the_run_and_says_where(toy, tmp_path):
     setting = Setting("a", "tiny-cnn", **SMALL, lr=1e30)
-    run = engine.run(setting, way(tmp_path))
+    run = engine.run(setting, worker(tmp_path))
     assert run["status"] == "failed"
     assert run["reason"] == "the loss is not finite in epoch 1, step 2"
     assert run["epochs"] == []
@@ -550,13 +557,13 @@ def hours(monkeypatch):
     """The time, which epochs alone take, and how long one does: the last number of each list."""
     now, each = [0.0], [200.0]
 
-    def epoch(*arguments, true=engine._epoch):
-        row = true(*arguments)
+    def epoch(run, number, true=engine.Run._pass):
+        row = true(run, number)
         now.append(now[-1] + each[-1])
         return row | {"seconds": each[-1]}
 
     monkeypatch.setattr(engine, "time", SimpleNamespace(monotonic=lambda: now[-1]))
-    monkeypatch.setattr(engine, "_epoch", epoch)
+    monkeypatch.setattr(engine.Run, "_pass", epoch)
     return now, each
 
 
@@ -568,11 +575,11 @@ def test_the_time_limit_stops_between_epochs(toy, tmp_path, unbroken, hours):
     def call(limit, *settings):
         """The records that one call makes, and how many epochs it does."""
         before, clock = len(now), engine.Clock(limit, began=now[-1])
-        found = [engine.run(one, way(tmp_path, clock=clock)) for one in settings]
-        return found, len(now) - before
+        lines = [engine.run(one, worker(tmp_path, clock=clock)) for one in settings]
+        return lines, len(now) - before
 
     assert call(-1, setting) == ([None], 0)
-    assert not way(tmp_path).checkpoint(setting).exists()  # no time, nothing begun
+    assert not checkpoint(tmp_path, setting).exists()  # no time, nothing begun
     assert call(630, setting) == ([None], 2)  # for a third, too little would be left over
     each.append(700.0)
     assert call(630, other) == ([None], 1)  # longer than the limit, yet every call goes on
@@ -583,50 +590,51 @@ def test_the_time_limit_stops_between_epochs(toy, tmp_path, unbroken, hours):
     assert call(630, other)[0][0]["status"] == "done"
 
 
-def test_a_checkpoint_of_another_way_or_setting_is_refused(toy, tmp_path):
+def test_a_checkpoint_of_another_manner_or_setting_is_refused(toy, tmp_path):
     setting = Setting("a", "tiny-cnn", **SMALL)
-    engine.run(setting, way(tmp_path))
-    path = way(tmp_path).checkpoint(setting)
+    engine.run(setting, worker(tmp_path))
+    path = checkpoint(tmp_path, setting)
     before = path.read_bytes()
     with pytest.raises(engine.Mismatch, match="was begun with step"):
-        engine.run(setting, way(tmp_path, step="plain"))
+        engine.run(setting, worker(tmp_path, step="plain"))
     other = replace(setting, lr=0.5)
-    path.rename(way(tmp_path).checkpoint(other))
+    path.rename(checkpoint(tmp_path, other))
     with pytest.raises(engine.Mismatch, match="another setting"):
-        engine.run(other, way(tmp_path))
-    assert way(tmp_path).checkpoint(other).read_bytes() == before
+        engine.run(other, worker(tmp_path))
+    assert checkpoint(tmp_path, other).read_bytes() == before
 
 
 def test_where_no_graph_can_be_recorded_the_run_goes_on(toy, tmp_path, monkeypatch, unbroken):
-    make = steps.make_step
+    def refusing(learner, x, y):
+        raise RuntimeError("operation not permitted when stream is capturing")
 
-    def refusing(kind, *arguments, **more):
-        if kind == "graph":
-            raise RuntimeError("operation not permitted when stream is capturing")
-        return make(kind, *arguments, **more)
-
-    monkeypatch.setattr(steps, "make_step", refusing)
+    monkeypatch.setattr(Learner, "record", refusing)
     setting = Setting("a", "tiny-cnn", **SMALL)
     expected = unbroken(setting)
-    monkeypatch.setattr(
-        engine.Way, "kind", lambda self, setting: "graph" if self.step == "auto" else self.step
-    )
-    # its optimiser is made for a graph, which a CPU's is not
-    monkeypatch.setattr(
-        steps, "optimizers", lambda s, m, kind, d, true=steps.optimizers: true(s, m, "fast", d)
-    )
-    assert timeless(engine.run(setting, way(tmp_path))) == timeless(expected)
-    with pytest.raises(RuntimeError, match="capturing"):
-        engine.run(setting, way(tmp_path / "other", step="graph"))
+
+    def as_on_a_gpu(worker, setting):
+        return "graph" if worker.step == "auto" else worker.step
+
+    def on_a_cpu(setting, model, step_kind, device, true=learner.adam):  # none for a graph is there
+        return true(setting, model, "fast", device)
+
+    monkeypatch.setattr(engine.Worker, "step_for", as_on_a_gpu)
+    monkeypatch.setattr(learner, "adam", on_a_cpu)
+    said = []
+    here = worker(tmp_path, say=said.append)
+    assert timeless(engine.run(setting, here)) == timeless(expected)
+    assert "no graph could be recorded (operation not permitted" in said[0]
+    with pytest.raises(engine.NoGraph, match="capturing"):
+        engine.run(setting, worker(tmp_path / "other", step="graph"))
 
     def stop(line):  # said after an epoch has been saved
         raise KeyboardInterrupt
 
-    begun = way(tmp_path / "begun", step="fast")
+    begun = worker(tmp_path / "begun", step="fast")
     with pytest.raises(KeyboardInterrupt):
         engine.run(setting, replace(begun, say=stop))
-    assert begun.checkpoint(setting).exists()
-    again = engine.run(setting, way(tmp_path / "begun"))  # goes on without trying a graph again
+    assert checkpoint(tmp_path / "begun", setting).exists()
+    again = engine.run(setting, worker(tmp_path / "begun"))  # goes on without trying a graph again
     assert timeless(again) == timeless(expected)
 
 
@@ -649,7 +657,7 @@ def test_settings_are_named_and_checked():
     assert a.key.startswith("a.tiny-cnn.n45000.s0.")
     assert len({a.key, replace(a, lr=0.1).key, replace(a, amp="bf16").key}) == 3
     assert from_dict(asdict(a)) == a
-    assert a.reading == replace(a, seed=3, split=1, amp="tf32").reading
+    assert a.recipe == replace(a, seed=3, split=1, amp="tf32").recipe
     for wrong in ({"amp": "fp16"}, {"epochs": 0}, {"split": 10}, {"seed": -1}, {"views": 3}):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             Setting("a", "tiny-cnn", **wrong)
@@ -670,13 +678,15 @@ def test_macro_averages_are_scikit_learns():
     g = torch.Generator().manual_seed(0)
     y = torch.randint(0, 10, (500,), generator=g)
     logits = torch.randn(500, 10, generator=g) + 2 * torch.eye(10)[y]
-    found = scores.describe(logits, y)
+    described = scores.describe(logits, y)
     guess = logits.argmax(1)
     p, r, f, _ = precision_recall_fscore_support(y, guess, average="macro")
-    assert (found["precision"], found["recall"], found["f1"]) == pytest.approx((p, r, f))
-    assert found["confusion"] == confusion_matrix(y, guess).tolist()
-    assert found["f1_of_means"] == pytest.approx(2 * p * r / (p + r))
-    bins = torch.tensor(found["calibration"])
+    assert (described["precision"], described["recall"], described["f1"]) == pytest.approx(
+        (p, r, f)
+    )
+    assert described["confusion"] == confusion_matrix(y, guess).tolist()
+    assert described["f1_of_means"] == pytest.approx(2 * p * r / (p + r))
+    bins = torch.tensor(described["calibration"])
     assert bins[:, 0].sum() == 500
-    assert bins[:, 2].sum() / 500 == pytest.approx(found["accuracy"], abs=1e-6)
+    assert bins[:, 2].sum() / 500 == pytest.approx(described["accuracy"], abs=1e-6)
     assert (bins[:, 1] <= bins[:, 0]).all()

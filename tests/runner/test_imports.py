@@ -43,18 +43,18 @@ sys.exit(status)
 
 def test_a_library_that_is_missing_is_named(tmp_path, capsys, monkeypatch):
     def importing(name):
-        def tables(study, record):
+        def markdown(results):
             __import__(name)
 
-        return tables
+        return markdown
 
     words = ["report", "trial", "--out", str(tmp_path)]
     for name in ("scipy", "scipy.stats"):
         monkeypatch.setitem(sys.modules, name, None)  # what Python takes for not to be found
-        monkeypatch.setattr(report, "tables", importing(name))
+        monkeypatch.setattr(report.Results, "markdown", importing(name))
         assert command.main(words) == 2
         message = capsys.readouterr().err
         assert message == "this needs the library scipy, which is not installed here\n"
-    monkeypatch.setattr(report, "tables", importing("dlbook_utils.nowhere"))
+    monkeypatch.setattr(report.Results, "markdown", importing("dlbook_utils.nowhere"))
     with pytest.raises(ModuleNotFoundError, match="nowhere"):  # our own mistake is no advice
         command.main(words)

@@ -5,7 +5,7 @@ import torch
 import torchvision
 from torch import nn
 
-from dlbook_utils.runner import costs, models, speedy
+from dlbook_utils.runner import learner, models
 
 
 def numbers(module: nn.Module) -> int:
@@ -92,11 +92,11 @@ def test_images_are_enlarged_where_the_reading_wants_it():
 def test_operations_are_those_counted_by_hand():
     """A convolution: 2 k k c m h w; a matrix product: 2 a b c."""
     convs = 2 * 9 * (3 * 32 * 32**2 + 32 * 64 * 16**2 + 64 * 128 * 8**2)
-    assert costs.count("cnn-32")["flops"] == convs + 2 * 2048 * 10
+    assert models.count("cnn-32")["flops"] == convs + 2 * 2048 * 10
     tokens, width = 5, 8
     block = 2 * tokens * width * (3 + 1 + 4 + 4) * width + 2 * 2 * tokens**2 * width
     patches = 2 * 4 * (16 * 16 * 3) * width
-    assert costs.count("tiny-vit")["flops"] == patches + 2 * block + 2 * width * 10
+    assert models.count("tiny-vit")["flops"] == patches + 2 * block + 2 * width * 10
 
 
 def test_every_model_gives_ten_scores():
@@ -111,7 +111,7 @@ def test_every_model_gives_ten_scores():
 def test_whitening_whitens():
     g = torch.Generator().manual_seed(0)
     x = torch.nn.functional.avg_pool2d(torch.randn(500, 3, 20, 20, generator=g), 3, 1)
-    net = speedy.SpeedyNet((8, 8, 8))
+    net = models.SpeedyNet((8, 8, 8))
     net.prepare(x, eps=0)
     out = net.whiten(x).transpose(0, 1).flatten(1)[:12].double()
     covariance = out @ out.T / out.shape[1]
@@ -120,7 +120,7 @@ def test_whitening_whitens():
 
 
 def test_a_group_starts_as_the_identity_on_its_first_channels():
-    conv = speedy.Group(4, 8).conv1
+    conv = models.ConvGroup(4, 8).conv1
     x = torch.randn(1, 4, 6, 6)
     assert torch.allclose(conv(x)[:, :4], x, atol=1e-6)
 
@@ -130,7 +130,7 @@ def test_muon_moves_by_orthogonal_matrices_and_keeps_the_norm():
     p = nn.Parameter(torch.randn(16, 4, 3, 3, generator=g))
     before = p.detach().clone() * (16**0.5 / p.detach().norm())
     p.grad = torch.randn(p.shape, generator=g)
-    speedy.Muon([p], lr=0.1).step()
+    learner.Muon([p], lr=0.1).step()
     moved = ((before - p.detach()) / 0.1).flatten(1)
     values = torch.linalg.svdvals(moved)
     assert values.min() > 0.3  # three Newton-Schulz steps: near 1, not at 1
@@ -145,14 +145,14 @@ def test_sgd_on_the_mean_loss_is_the_recipes_sgd_on_the_sum():
     nets = [models.build("tiny-speedy").double() for _ in range(2)]
     nets[1].load_state_dict(nets[0].state_dict())
     start = nets[0].head.weight.detach().clone()
-    ours = speedy.optimizers(nets[0], 0.2, n)
+    ours = learner.modern_optimizers(nets[0], 0.2, n)
     # as in the recipe's code: rates of 0.053 and 0.67 on the sum, decay 2e-6 an image
     rates = {nets[1].head.weight: 0.67, nets[1].whiten.bias: 0.053}
     rates |= {p: 0.053 for n, p in nets[1].named_parameters() if "norm" in n and "bias" in n}
     groups = [{"params": [p], "lr": r, "weight_decay": 2e-6 * n / r} for p, r in rates.items()]
     filters = [p for p in nets[1].parameters() if p.ndim == 4 and p.requires_grad]
     theirs = [
-        speedy.Muon(filters, 0.2),
+        learner.Muon(filters, 0.2),
         torch.optim.SGD(groups, momentum=0.85, nesterov=True),
     ]
     for _ in range(3):
@@ -170,9 +170,9 @@ def test_sgd_on_the_mean_loss_is_the_recipes_sgd_on_the_sum():
 def test_views_weigh_one_together_and_mirror():
     x = torch.randn(2, 3, 8, 8)
     for number in (1, 2, 6):
-        views = speedy.views(x, number)
+        views = learner.views(x, number)
         assert len(views) == number
         assert sum(weight for weight, _ in views) == 1
         assert all(view.shape == x.shape for _, view in views)
-    shifted = speedy.views(x, 6)[2][1]
+    shifted = learner.views(x, 6)[2][1]
     assert torch.equal(shifted[..., 1:, 1:], x[..., :-1, :-1])

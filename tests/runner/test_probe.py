@@ -9,28 +9,28 @@ from sklearn.linear_model import Ridge
 from torch import nn
 
 from dlbook_utils.data.sets import Images
-from dlbook_utils.records import ledger
-from dlbook_utils.runner import checkpoint, feed, grids, models, probe, steps, verdicts
+from dlbook_utils.records import ledger, provenance
+from dlbook_utils.runner import feed, grids, measure, models, store, verdicts
+from dlbook_utils.runner.learner import EVEN, Learner
 from dlbook_utils.runner.settings import Setting
 
 CPU = torch.device("cpu")
-NORMALISE = steps.Normalise((0.5,) * 3, (0.25,) * 3, True)
 
 
 def test_ridge_is_scikit_learns():
     g = torch.Generator().manual_seed(0)
     x, y = torch.randn(200, 7, generator=g), torch.randint(0, 10, (200,), generator=g)
     x = 3 * x + 5
-    ours = probe.ridge(x, y)(x)
+    ours = measure.ridge(x, y)(x)
     z = (x - x.mean(0)) / x.std(0)
-    theirs = Ridge(alpha=probe.RIDGE * len(x)).fit(z, np.eye(10)[y])
+    theirs = Ridge(alpha=measure.RIDGE * len(x)).fit(z, np.eye(10)[y])
     np.testing.assert_allclose(ours, theirs.predict(z), atol=1e-5)
 
 
 def test_a_feature_that_never_changes_does_no_harm():
     x = torch.cat([torch.eye(10).repeat(5, 1), torch.ones(50, 1)], 1)
     y = torch.arange(10).repeat(5)
-    assert (probe.ridge(x, y)(x).argmax(1) == y).all()
+    assert (measure.ridge(x, y)(x).argmax(1) == y).all()
 
 
 def test_features_are_the_means_of_quarters():
@@ -39,10 +39,12 @@ def test_features_are_the_means_of_quarters():
             return [x, x[:, :1, ::2, ::2]]
 
     x = torch.randint(0, 256, (3, 3, 32, 32), dtype=torch.uint8)
-    whole, part = probe.features(Halves(), NORMALISE, x)
+    halves = Learner(Setting("a", "tiny-cnn"), EVEN, CPU)
+    halves.model = Halves()
+    whole, part = measure.features(halves, x)
     assert whole.shape == (3, 12)
     assert part.shape == (3, 4)
-    corner = NORMALISE(x)[:, 0, :16, :16].mean((1, 2))
+    corner = halves.normalise(x)[:, 0, :16, :16].mean((1, 2))
     torch.testing.assert_close(whole[:, 0], corner)
 
 
@@ -68,16 +70,18 @@ def coloured(name, split="train"):
 def test_runs_are_probed_once(tmp_path: Path, monkeypatch):
     monkeypatch.setattr(feed, "load", coloured)
     monkeypatch.setattr(feed, "digest", lambda name: "toy")
+    place = store.Place("trial", tmp_path, tmp_path)
     setting = Setting("published", "tiny-cnn", examples=180, data="toy")
     others = [Setting("published", "tiny-vit", examples=180), Setting("tuned", "tiny-cnn")]
-    made = {"status": "done"} | probe.provenance.origin(CPU, 0, "toy")
+    made = {"status": "done"} | provenance.origin(CPU, 0, "toy")
     for s in (setting, *others):
         ledger.append(tmp_path / "trial.jsonl", {"key": s.key, "setting": vars(s), **made})
         weights = {"model": models.build(s.model).state_dict()}
-        checkpoint.save(tmp_path / "weights" / f"{s.key}.pt", weights)
+        store.save(place.weights(s.key), weights)
     said: list[str] = []
-    assert probe.measure("trial", tmp_path, tmp_path, CPU, said.append) == 1
-    assert probe.measure("trial", tmp_path, tmp_path, CPU, said.append) == 0
+    measure.probes(place, CPU, said.append)
+    measure.probes(place, CPU, said.append)
+    assert said[1:] == ["1 runs were probed", "0 runs were probed"]
     (line,) = ledger.read(tmp_path / "trial-probe.jsonl")
     assert line["key"] == setting.key
     assert setting.key in said[0]
@@ -107,8 +111,8 @@ def lines(trained, untrained, seeds=5):
     ],
 )
 def test_the_verdict_on_hierarchy(trained, untrained, seeds, outcome):
-    found = verdicts.judge([], probes=lines(trained, untrained, seeds))
-    mine = [f for f in found if f.statement == "feature maps are hierarchical"]
+    findings = verdicts.judge([], probes=lines(trained, untrained, seeds))
+    mine = [f for f in findings if f.statement == "feature maps are hierarchical"]
     assert {f.reading: f.outcome for f in mine} == {"cnn-32": outcome, "cnn-64": verdicts.MISSING}
 
 
@@ -122,7 +126,7 @@ def test_the_verdict_on_inference(cnn, outcome):
     costs = [timing("cnn-32", (9, 90)), timing("cnn-32", cnn)]  # the newest counts
     costs += [timing("resnet18-3x3", (2, 30)), timing("vit-s-p16", (3, 20))]
     costs += [timing("cnn-32", (9, 90), amp="bf16")]  # another precision does not
-    found = verdicts.judge([], costs)
-    mine = [f for f in found if f.statement == "fastest inference: CNN"]
+    findings = verdicts.judge([], costs)
+    mine = [f for f in findings if f.statement == "fastest inference: CNN"]
     measured = {f.reading: f.outcome for f in mine if f.outcome != verdicts.MISSING}
     assert measured == {"cnn-32 / resnet18-3x3 / vit-s-p16": outcome}

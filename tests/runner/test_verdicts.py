@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from dlbook_utils.runner import grids, scores, verdicts
-from dlbook_utils.runner.verdicts import Condition, Estimate, Finding
+from dlbook_utils.runner import grids, scores, statistics, verdicts
+from dlbook_utils.runner.statistics import Estimate, Evidence
+from dlbook_utils.runner.verdicts import Condition, Finding
 
 N = 2000  # validation images
 LABELS = np.repeat(np.arange(10), N // 10)
@@ -14,7 +15,7 @@ READING = " / ".join(MODELS)
 
 @pytest.fixture(autouse=True)
 def few_rounds(monkeypatch):
-    monkeypatch.setattr(verdicts, "ROUNDS", 60)
+    monkeypatch.setattr(statistics, "ROUNDS", 60)
 
 
 def a_run(model, seed, right, arm="published", train=0.95, clean=0.96, **more):
@@ -63,9 +64,11 @@ def timings(cells):
 
 
 def outcome(runs, statement, reading=READING):
-    found = [f for f in verdicts.judge(runs) if f.statement == statement and f.reading == reading]
-    assert len(found) == 1
-    return found[0].outcome
+    findings = [
+        f for f in verdicts.judge(runs) if f.statement == statement and f.reading == reading
+    ]
+    assert len(findings) == 1
+    return findings[0].outcome
 
 
 @pytest.mark.parametrize(
@@ -172,7 +175,7 @@ def test_evidence_is_of_one_split_and_one_precision():
     rounded = study((0.1, 0.1, 0.1), range(2), setting={"amp": "bf16"})
 
     def accuracies(runs, **how):
-        evidence = verdicts.Evidence(runs, **how)
+        evidence = Evidence(runs, **how)
         cell = evidence.of("cnn-32")
         return evidence.amp, [run["selected"]["valid"]["accuracy"] > 0.5 for run in cell.values()]
 
@@ -183,23 +186,23 @@ def test_evidence_is_of_one_split_and_one_precision():
 
 
 def test_of_a_statement_that_depends_every_reading_is_named():
-    found = [
+    findings = [
         Finding("s", f"r{k}", [Condition("x", Estimate(1.0))], word)
         for k, word in enumerate(["holds"] * 4 + ["does not hold"])
     ]
-    (row,) = verdicts.table(found).splitlines()[2:]
-    assert "| depends | 5 of 5 |" in row
-    assert "holds: r0; r1; r2; r3<br>does not hold: r4" in row
+    ((statement, *cells, evidence),) = verdicts.table(findings).rows
+    assert (statement, *cells) == ("s", "depends", "5 of 5")
+    assert "holds: r0; r1; r2; r3<br>does not hold: r4" in evidence
 
 
 def test_the_source_says_two_numbers_of_one_model():
     runs = study((0.823, 0.9, 0.8))
-    found = {f.statement: f.outcome for f in verdicts.judge(runs) if f.reading == "cnn-32"}
-    assert found["CNN 91"] == "does not hold"
+    findings = {f.statement: f.outcome for f in verdicts.judge(runs) if f.reading == "cnn-32"}
+    assert findings["CNN 91"] == "does not hold"
     value = Estimate(82.0, 0.3, 5, 100.0)
-    close = Finding("", "", verdicts.within("x", value, 82.1, 1.0, 2.0))
-    off = Finding("", "", verdicts.within("x", value, 83.5, 1.0, 2.0))
-    verdicts.holm([close, off])
+    close = Finding("", "", verdicts.within(value, 82.1))
+    off = Finding("", "", verdicts.within(value, 83.5))
+    verdicts.decide([close, off])
     assert (close.outcome, off.outcome) == ("holds", verdicts.OPEN)
 
 
@@ -231,7 +234,8 @@ def test_what_is_missing_is_not_measured():
     assert outcome(study(seeds=[0]), "ViT is competitive") == verdicts.MISSING
     failed = [run | {"status": "failed"} for run in study()]
     assert {f.outcome for f in verdicts.judge(failed)} == {verdicts.MISSING}
-    assert "| ViT is competitive | not measured | 0 of 36 |" in verdicts.table(verdicts.judge([]))
+    rows = verdicts.table(verdicts.judge([])).rows
+    assert ["ViT is competitive", "not measured", "0 of 36", ""] in rows
 
 
 def test_runs_on_other_images_form_no_pairs():
@@ -258,11 +262,11 @@ def test_holm_steps_down_and_stops():
             "", "", [Condition("", Estimate(stats.norm.isf(p), 1, 5, 1e9))], family=family
         )
 
-    found = [finding(p) for p in (0.02, 0.006, 0.013, 0.004)]
-    verdicts.holm(found)  # against 0.025 / 4, / 3, / 2, / 1 in order of size
-    assert [f.outcome for f in found] == [verdicts.OPEN, "holds", verdicts.OPEN, "holds"]
+    findings = [finding(p) for p in (0.02, 0.006, 0.013, 0.004)]
+    verdicts.decide(findings)  # against 0.025 / 4, / 3, / 2, / 1 in order of size
+    assert [f.outcome for f in findings] == [verdicts.OPEN, "holds", verdicts.OPEN, "holds"]
     alone = [finding(0.02, ""), finding(0.02, "")]
-    verdicts.holm(alone)
+    verdicts.decide(alone)
     assert [f.outcome for f in alone] == ["holds", "holds"]
 
 
@@ -275,7 +279,7 @@ def test_all_conditions_count():
         ([yes, maybe], verdicts.OPEN),
     ):
         finding = Finding("", "", conditions)
-        verdicts.holm([finding])
+        verdicts.decide([finding])
         assert finding.outcome == expected
 
 
@@ -287,7 +291,7 @@ def test_the_interval_covers_where_the_bootstrap_over_seeds_does_not():
         images, seeds = g.normal(size=200), 0.1 * g.normal(size=5)
         values = seeds[:, None] + images + 0.5 * g.normal(size=(5, 200))
         share = values.mean(0).var(ddof=1) / 200
-        low, high = verdicts.estimate(values.mean(1), share).interval()
+        low, high = statistics.estimate(values.mean(1), share).interval()
         ours += low < 0 < high
         picked = values.mean(1)[g.integers(0, 5, (200, 5))].mean(1)
         low, high = np.quantile(picked, [0.025, 0.975])
@@ -298,7 +302,7 @@ def test_the_interval_covers_where_the_bootstrap_over_seeds_does_not():
 
 def test_pairs_make_differences_sharper():
     runs = study((0.80, 0.82, 0.8))
-    evidence = verdicts.Evidence(runs)
+    evidence = Evidence(runs)
     pair = evidence.difference(evidence.of("resnet18-3x3"), evidence.of("cnn-32"))
     assert pair.mean == pytest.approx(2, abs=0.7)
     alone = [evidence.mean(evidence.of(m)) for m in MODELS[:2]]
@@ -306,12 +310,12 @@ def test_pairs_make_differences_sharper():
     assert pair.n == 5
 
 
-@pytest.mark.parametrize("measure", [verdicts.accuracy, verdicts.macro_f1])
+@pytest.mark.parametrize("measure", [scores.accuracy, scores.macro_f1])
 def test_a_difference_is_that_of_confusions_counted_one_by_one(measure):
     runs = study()
-    evidence = verdicts.Evidence(runs)
+    evidence = Evidence(runs)
     names = ("resnet18-3x3", "cnn-32")
-    found = evidence.difference(*map(evidence.of, names), measure)
+    ours = evidence.difference(*map(evidence.of, names), measure)
 
     def confusion(run, images):
         guesses = np.array([int(c) for c in run["selected"]["valid"]["predictions"]])
@@ -326,14 +330,14 @@ def test_a_difference_is_that_of_confusions_counted_one_by_one(measure):
         ]
 
     draws = np.random.default_rng(0)
-    over_images = [np.mean(difference(draws.integers(0, N, N))) for _ in range(verdicts.ROUNDS)]
-    expected = verdicts.estimate(difference(np.arange(N)), np.var(over_images, ddof=1))
-    assert found.mean == pytest.approx(expected.mean)
-    assert found.error == pytest.approx(expected.error)
+    over_images = [np.mean(difference(draws.integers(0, N, N))) for _ in range(statistics.ROUNDS)]
+    expected = statistics.estimate(difference(np.arange(N)), np.var(over_images, ddof=1))
+    assert ours.mean == pytest.approx(expected.mean)
+    assert ours.error == pytest.approx(expected.error)
     with pytest.raises(ValueError, match="predictions for"):
-        verdicts.resampled(LABELS[1:], LABELS, 2)
+        statistics.resampled(LABELS[1:], LABELS, 2)
     with pytest.raises(ValueError, match="do not form pairs"):
-        verdicts.paired(np.ones((2, 3, 2, 2)), np.ones((3, 3, 2, 2)), measure)
+        statistics.paired(np.ones((2, 3)), np.ones((3, 3)))
 
 
 def test_measures_are_those_of_the_records():
@@ -341,10 +345,10 @@ def test_measures_are_those_of_the_records():
         valid = run["selected"]["valid"]
         confusion = np.array(valid["confusion"], float)
         for name, measure in (
-            ("accuracy", verdicts.accuracy),
-            ("f1", verdicts.macro_f1),
-            ("precision", verdicts.macro_precision),
-            ("recall", verdicts.macro_recall),
+            ("accuracy", scores.accuracy),
+            ("f1", scores.macro_f1),
+            ("precision", scores.macro_precision),
+            ("recall", scores.macro_recall),
         ):
             assert measure(confusion) == pytest.approx(valid[name])
         assert valid["recall"] == pytest.approx(valid["accuracy"])  # where classes are balanced

@@ -1,5 +1,6 @@
 """Going through a grid: order, choice, several workers, several processes on one run."""
 
+import contextlib
 import json
 import multiprocessing
 import os
@@ -10,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,18 +23,16 @@ from dlbook_utils.data.sets import Images
 from dlbook_utils.records import ledger
 from dlbook_utils.runner import __main__ as command
 from dlbook_utils.runner import (
-    checkpoint,
-    curves,
     engine,
     feed,
     grids,
+    measure,
     models,
-    page,
     report,
-    steps,
+    store,
     together,
-    workers,
 )
+from dlbook_utils.runner.learner import EVEN, Learner
 from dlbook_utils.runner.settings import Setting
 
 FORK = multiprocessing.get_context("fork")  # a new interpreter would import torch again
@@ -59,6 +59,10 @@ def toy(monkeypatch):
     torch.set_num_threads(before)
 
 
+def place(folder):
+    return store.Place("trial", folder, folder)
+
+
 def run(folder, *words):
     return command.main(["run", "trial", "--device", "cpu", "--out", str(folder), *words])
 
@@ -77,7 +81,7 @@ def fake(setting: Setting, accuracy=0.5, **more) -> dict:
 
 
 def test_the_grid_has_no_run_twice_and_the_best_first():
-    grid = grids.cifar10()
+    grid = grids.grid("cifar10")
     assert len({s.key for s in grid}) == len(grid)
     first = [(s.arm, s.model) for s in grid[:6]]
     assert first[:2] == [("published", "cnn-32"), ("published", "resnet18-3x3")]
@@ -92,9 +96,10 @@ def test_the_grid_has_no_run_twice_and_the_best_first():
 def test_a_vits_rate_is_chosen_by_validation_before_it_is_run():
     trials = grids.rate_trials("vit-s-p16")
     runs = [fake(t, a) for t, a in zip(trials, (0.4, 0.6, 0.6), strict=True)]
-    early = grids.cifar10(runs[:2])
+    early = grids.grid("cifar10", runs[:2])
     assert not [s for s in early if s.model == "vit-s-p16" and s.arm in ("published", "scaling")]
-    wanted = [s for s in grids.cifar10(runs) if s.arm == "published" and s.model == "vit-s-p16"]
+    grid = grids.grid("cifar10", runs)
+    wanted = [s for s in grid if s.arm == "published" and s.model == "vit-s-p16"]
     assert {s.lr for s in wanted} == {3e-4}  # the earlier one of two equals
     assert {s.seed for s in wanted} == set(grids.SEEDS)
     assert grids.TUNING_SEED not in grids.SEEDS
@@ -103,33 +108,40 @@ def test_a_vits_rate_is_chosen_by_validation_before_it_is_run():
 
 
 def test_equal_costs_are_equal():
-    from dlbook_utils.runner.costs import count
-
-    spent = {s.model: s.epochs * count(s.model)["flops"] for s in grids.equal_flops([0], [])}
-    assert spent["cnn-32"] == pytest.approx(spent["resnet18-3x3"], rel=0.02)
+    plain = {s.arm + s.model: s for s in grids.plans("cifar10") if s.seed == 0}
+    equal = [plain["equal-flops" + model] for model in ("cnn-32", "resnet18-3x3")]
+    cnn, resnet = (s.epochs * models.count(s.model)["flops"] for s in equal)
+    assert cnn == pytest.approx(resnet, rel=0.02)
+    assert equal[0].halve_every == pytest.approx(equal[0].epochs / 5, abs=1)
     timed = [
         fake(
-            grids.published(model, 1e-4, arm="timing", epochs=2),
+            grids.published(model, arm="timing", epochs=2),
             device="d",
             step="fast",
             epochs=[{"seconds": 9}, {"seconds": seconds}],
         )
         for model, seconds in zip(grids.MAIN, (1.0, 4.0, 2.0, 2.0), strict=True)
     ]
-    assert {s.model: s.epochs for s in grids.equal_time([0], timed)}["cnn-32"] == 20
-    large = fake(grids.published("vit-b-p4", 1e-4, arm="timing"), device="other", step="fast")
-    assert len(list(grids.equal_time([0], [*timed, large | {"status": "failed"}]))) == 2
-    assert not list(grids.equal_time([0], timed[1:]))
-    assert not list(grids.equal_time([0], [timed[0] | {"device": "other"}, *timed[1:]]))
+
+    def equal_time(runs):
+        return [s for s in grids.grid("cifar10", runs) if s.arm == "equal-time" and s.seed == 0]
+
+    assert {s.model: s.epochs for s in equal_time(timed)} == {"cnn-32": 20, "resnet18-3x3": 5}
+    large = fake(grids.published("vit-b-p4", arm="timing"), device="other", step="fast")
+    assert len(equal_time([*timed, large | {"status": "failed"}])) == 2
+    assert not equal_time(timed[1:])
+    assert not equal_time([timed[0] | {"device": "other"}, *timed[1:]])
+    rates = [fake(s, s.lr) for s in grids.grid("cifar10") if s.arm == "rate"]
+    assert {s.model: s.epochs for s in equal_time(timed + rates)}["vit-s-p4"] == 10
 
 
 def test_tuning_gives_every_model_the_same_trials():
-    trials = [s for s in grids.cifar10() if s.arm == "trial"]
+    trials = [s for s in grids.grid("cifar10") if s.arm == "trial"]
     by_model = {m: {(s.lr, s.decay) for s in trials if s.model == m} for m in grids.MAIN}
     assert len(trials) == 8 * len(grids.MAIN)
     assert len({frozenset(v) for v in by_model.values()}) == 1
     runs = [fake(s, s.lr) for s in trials]
-    best = [s for s in grids.cifar10(runs) if s.arm == "tuned"]
+    best = [s for s in grids.grid("cifar10", runs) if s.arm == "tuned"]
     assert {(s.model, s.lr, s.seed) for s in best} == {
         (m, 3e-3, seed) for m in grids.MAIN for seed in grids.SEEDS
     }
@@ -141,26 +153,24 @@ def test_every_reading_is_timed_once_and_by_no_choice():
             k for k, s in enumerate(grid) if all(getattr(s, n) == v for n, v in wanted.items())
         )
 
-    grid = grids.cifar10()
+    grid = grids.grid("cifar10")
     timings = [s for s in grid if s.arm == "timing"]
-    assert [s.model for s in timings] == [*grids.MAIN, *grids.READINGS, *grids.LARGE]
+    assert [s.model for s in timings] == [*grids.READINGS]
     trials = [s for s in grid if s.arm == "rate"]
-    chosen = grids.cifar10([fake(s, s.lr) for s in trials])
+    chosen = grids.grid("cifar10", [fake(s, s.lr) for s in trials])
     assert [s for s in chosen if s.arm == "timing"] == timings  # what has been timed stays timed
     first, second = (place(model="resnet18-7x7", arm="published", seed=k) for k in (0, 1))
     assert first < place(model="cnn-64", arm="timing") < second
 
 
 def test_small_data_are_a_pair_of_narrow_models_and_only_the_vit_is_tuned():
-    from dlbook_utils.runner.costs import count
-
-    flops = [count(model)["flops"] for model in grids.NARROW]
+    flops = [models.count(model)["flops"] for model in grids.NARROW]
     assert max(flops) < 1.5 * min(flops)
-    trials = [s for s in grids.cifar10() if s.arm == "small-rate"]
+    trials = [s for s in grids.grid("cifar10") if s.arm == "small-rate"]
     assert [(s.model, s.lr) for s in trials] == [(grids.NARROW[1], r) for r in grids.RATES]
     assert {s.seed for s in trials} == {grids.TUNING_SEED}
     runs = [fake(s, 1 - s.lr) for s in trials]
-    chosen = [s for s in grids.cifar10(runs) if s.arm == "small"]
+    chosen = [s for s in grids.grid("cifar10", runs) if s.arm == "small"]
     assert {(s.model, s.seed) for s in chosen} == {
         (m, seed) for m in grids.NARROW for seed in grids.SEEDS
     }
@@ -193,33 +203,35 @@ def test_what_a_wanted_run_waits_for_is_wanted(capsys, tmp_path, monkeypatch):
     main = trials_of("vit-s-p16", "vit-s-p4")
     cnn = ("published", "cnn-32", "n45000")
 
-    found = listed(capsys, "--arm", "published", "--seeds", "0")
-    assert trials_of(*vits) < found
-    assert {arm for arm, *_ in found} == {"published", "rate"}
+    named = listed(capsys, "--arm", "published", "--seeds", "0")
+    assert trials_of(*vits) < named
+    assert {arm for arm, *_ in named} == {"published", "rate"}
     assert listed(capsys, "--arm", "published", "--model", "cnn-32") == {cnn}
-    found = listed(capsys, "--arm", "published", "--split", "1", "--model", "cnn-32", "vit-s-p4")
-    assert found == {cnn, *trials_of("vit-s-p4")}
-    found = listed(capsys, "--examples", "1000", "--seeds", "3")
-    assert {line for line in found if line[2] == "n45000"} == main
-    found = listed(capsys, "--arm", "equal-time", "--seeds", "0")
-    assert found == main | trials_of(*grids.MAIN, arm="timing")
-    found = listed(capsys, "--arm", "tuned", "--seeds", "0", "--model", "cnn-32")
-    assert found == trials_of("cnn-32", arm="trial")
-    found = listed(capsys, "--arm", "small", "--seeds", "0")
-    assert ("small-rate", "vit-narrow-p4", "n1000") in found
+    named = listed(capsys, "--arm", "published", "--split", "1", "--model", "cnn-32", "vit-s-p4")
+    assert named == {cnn, *trials_of("vit-s-p4")}
+    named = listed(capsys, "--examples", "1000", "--seeds", "3")
+    assert {line for line in named if line[2] == "n45000"} == main
+    named = listed(capsys, "--arm", "equal-time", "--seeds", "0")
+    assert named == main | trials_of(*grids.MAIN, arm="timing")
+    named = listed(capsys, "--arm", "tuned", "--seeds", "0", "--model", "cnn-32")
+    assert named == trials_of("cnn-32", arm="trial")
+    named = listed(capsys, "--arm", "small", "--seeds", "0")
+    assert ("small-rate", "vit-narrow-p4", "n1000") in named
     for arm in ("timing", "short", "modern", "modern-50k", "modern-cpu"):
         assert {line[0] for line in listed(capsys, "--arm", arm)} == {arm}
 
 
 def test_every_arm_that_follows_from_others_says_so():
-    everything = set(grids.foreseen("cifar10"))
-    assert {s.arm for s in everything} == set(grids.ARMS)
+    everything = {s.arm for s in grids.plans("cifar10")}
+    assert everything == set(grids.ARMS)
     alike = {"device": "", "step": "", "epochs": [{"seconds": 1.0}]}
-    first = [fake(s, **alike) for s in grids.cifar10() if s.arm in grids.CHOOSING]
+    first = [fake(s, **alike) for s in grids.grid("cifar10") if s.arm in grids.CHOOSING]
     for choosing in {run["setting"]["arm"] for run in first}:  # without it, what has no name?
         others = [run for run in first if run["setting"]["arm"] != choosing]
-        nameless = {s.arm for s in everything - set(grids.cifar10(others))}
-        assert nameless == {arm for arm, waits in grids.WAITS_FOR.items() if choosing in waits}
+        named = Counter(s.arm for s in grids.grid("cifar10", others))
+        planned = Counter(s.arm for s in grids.plans("cifar10"))
+        nameless = {arm for arm in planned if named[arm] < planned[arm]}
+        assert nameless == {name for name, arm in grids.ARMS.items() if choosing in arm.waits_for}
 
 
 def test_a_try_out_is_no_result(tmp_path, capsys):
@@ -228,8 +240,8 @@ def test_a_try_out_is_no_result(tmp_path, capsys):
     (tried,) = ledger.read(tmp_path / "trial.jsonl")
     assert tried["setting"]["arm"] == grids.TRY_OUT
     assert tried["key"].startswith("try-out.tiny-cnn.")
-    assert page.coverage([tried], "trial")["published"][0] == 0
-    out = page.results("trial", tmp_path)
+    assert report.coverage([tried], "trial")["published"][0] == 0
+    out = report.Results("trial", tmp_path).markdown()
     assert "tiny-cnn, split" not in out
     assert command.main(["test", "trial", "--device", "cpu", "--out", str(tmp_path)]) == 0
     assert "read for 0 runs" in capsys.readouterr().out
@@ -259,7 +271,7 @@ def test_a_study_from_run_to_report(tmp_path, capsys):
     assert "| tiny-resnet | 1000 | 0 | 0 of 2 | 0 | 0 | not measured yet |" in out
     assert command.main(["report", "trial", "--out", str(tmp_path)]) == 0
     out = capsys.readouterr().out
-    headings, rows = page.table_in(out, "As published")
+    headings, rows = report.Results("trial", tmp_path).published()
     (row,) = [row for row in rows if row[0] == "tiny-cnn, split 0, fp32"]
     assert re.fullmatch(r"\d+\.\d\d to \d+\.\d\d", row[headings.index("s/epoch")])  # of two seeds
     assert [name for name, cell in zip(headings, row) if cell == "not measured yet"] == ["test"]
@@ -276,16 +288,17 @@ def test_a_mistyped_name_is_named(capsys):
         message = capsys.readouterr().err
         assert repr(wrong) in message
         assert right in message
-    arms = {setting.arm for setting in grids.cifar10()}
+    arms = {setting.arm for setting in grids.grid("cifar10")}
     assert arms | {"equal-time", "tuned"} == set(grids.ARMS)  # these two wait for other runs
     assert grids.TRY_OUT not in grids.ARMS
-    assert set(grids.BY_NAME_ONLY) | set(grids.CHOOSING) < {*grids.ARMS, grids.TRY_OUT}
+    assert set(grids.CHOOSING) < {*grids.ARMS, grids.TRY_OUT}
 
 
 def test_only_the_models_named_are_timed(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(
-        report.costs, "inference_time", lambda model, device, batch, amp: {"ms": 1.0}
-    )
+    def timed(name, device, batch, amp):
+        return {"ms": 1.0, "batch": batch}
+
+    monkeypatch.setattr(measure, "inference_time", timed)
     command.main(
         ["costs", "trial", "--model", "tiny-cnn", "--out", str(tmp_path), "--device", "cpu"]
     )
@@ -325,8 +338,8 @@ def test_damage_ends_the_command_with_a_message(tmp_path, capsys):
     assert "trial.jsonl, line 1 lacks its key" in capsys.readouterr().err
     assert path.read_text() == "{}\n"
     path.unlink()
-    setting = grids.trial()[0]
-    broken = engine.Way(torch.device("cpu"), tmp_path).checkpoint(setting)
+    setting = grids.plans("trial")[0]
+    broken = place(tmp_path).checkpoint(setting.key)
     broken.parent.mkdir()
     broken.write_bytes(b"x" * 100)
     assert run(tmp_path) == 2
@@ -360,31 +373,100 @@ def test_a_package_is_not_written_to(tmp_path, monkeypatch, checkout):
     assert list((cache / "weights").iterdir())
 
 
-def test_what_cannot_be_done_is_said_in_a_sentence(tmp_path, capsys, monkeypatch):
-    def refused(*words):
-        assert run(tmp_path, "--model", "tiny-cnn", "--seeds", "0", *words) == 2
-        (line,) = capsys.readouterr().err.splitlines()
+@pytest.fixture
+def refused(tmp_path, capsys):
+    """Give the command, which refuses; return its one line."""
+
+    def refused(*words, verb="run", study="trial"):
+        with contextlib.suppress(SystemExit):
+            assert command.main([verb, study, *map(str, words)]) == 2
+            (line,) = capsys.readouterr().err.splitlines()
+            return line
+        (line,) = capsys.readouterr().err.splitlines()  # what cannot be parsed
         return line
 
-    assert "--step graph needs an Nvidia GPU, not 'cpu'" in refused("--step", "graph")
-    assert "no device 'nowhere' here" in refused("--device", "nowhere")
+    return refused
+
+
+def test_what_cannot_be_done_is_said_in_a_sentence(tmp_path, monkeypatch, refused):
+    words = ("--model", "tiny-cnn", "--seeds", "0", "--device", "cpu", "--out", tmp_path)
+    assert "--step graph needs an Nvidia GPU, not 'cpu'" in refused(*words, "--step", "graph")
+    assert "no device 'nowhere' here" in refused(*words, "--device", "nowhere")
     if not torch.cuda.is_available():
-        assert "no device 'cuda' here" in refused("--device", "cuda")
+        assert "no device 'cuda' here" in refused(*words, "--device", "cuda")
     monkeypatch.setenv("DLBOOK_SEED_OFFSET", "3")
-    assert "DLBOOK_SEED_OFFSET shifts the seeds" in refused()
+    assert "DLBOOK_SEED_OFFSET shifts the seeds" in refused(*words)
     monkeypatch.setenv("DLBOOK_SEED_OFFSET", "0")
     assert run(tmp_path, "--model", "tiny-cnn", "--seeds", "0", "--epochs", "1") == 0
+
+
+@pytest.mark.parametrize("option", ["--epochs", "--threads", "--parallel"])
+@pytest.mark.parametrize("wrong", ["-1", "0", "many", "1.5"])
+def test_a_number_that_is_none_is_named(refused, option, wrong):
+    said = refused(f"{option}={wrong}")
+    assert f"argument {option}: expected a whole number of at least 1, got {wrong!r}" in said
+
+
+@pytest.mark.parametrize("name", ["DLBOOK_PARALLEL", "DLBOOK_TIMEOUT"])
+@pytest.mark.parametrize("wrong", ["x", "0", "-2"])
+def test_a_variable_that_is_no_number_is_named(tmp_path, monkeypatch, refused, name, wrong):
+    monkeypatch.setenv(name, wrong)
+    monkeypatch.setenv("WORLD_SIZE", "2")  # as under torchrun, but nobody else is waited for
+    said = refused("--device", "cpu", "--out", tmp_path)
+    assert said == f"Impossible: {name}: expected a whole number of at least 1, got {wrong!r}"
+
+
+@pytest.mark.parametrize("verb", ["run", "status", "report", "merge"])
+def test_a_file_is_no_folder(tmp_path, refused, verb):
+    file = tmp_path / "file"
+    file.write_text("mine")
+    more = ["trial.jsonl"] if verb == "merge" else []
+    for out in (file, file / "below"):
+        said = refused("--out", out, *more, verb=verb)
+        assert said.startswith(f"Impossible: --out {out}: expected a folder (")
+    assert file.read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--split", "77"), "no run of trial has split 77; there are 0"),
+        (("--examples", 10**12), "no run of trial has examples 1000000000000; there are 1000"),
+        (("--seeds", "0", "5"), "no run of trial has seed 5; there are 0, 1"),
+        (("--model", "cnn-32"), "no run of trial has model cnn-32; there are tiny-cnn, tiny-"),
+        (("--arm", "tuned"), "no run of trial has arm tuned; there are published"),
+    ],
+)
+@pytest.mark.parametrize("verb", ["run", "status"])
+def test_a_choice_that_no_run_fits_is_named(tmp_path, refused, verb, words, said):
+    assert said in refused("--out", tmp_path, *words, verb=verb)
+    assert not list(tmp_path.iterdir())
+
+
+def test_choices_that_no_run_fits_together_are_named(tmp_path, refused):
+    words = ("--out", tmp_path, "--model", "cnn-64", "vit-b-p4", "--split", "1")
+    said = refused(*words, study="cifar10")
+    assert "no run of cifar10 has all of model cnn-64 or vit-b-p4, split 1" in said
+
+
+def test_a_record_that_is_not_there_is_not_merged(tmp_path, refused):
+    missing = tmp_path / "there" / "trial.jsonl"
+    said = refused(missing, "--out", tmp_path, verb="merge")
+    assert said == f"Impossible: {missing}: expected a record, but there is no such file"
+    said = refused(tmp_path / "odd.jsonl", "--out", tmp_path, verb="merge")
+    assert said.startswith("Impossible: odd.jsonl: expected one of trial.jsonl, trial-test.jsonl")
+    assert not list(tmp_path.iterdir())
 
 
 def printed_commands():
     """Every command of the study that a text of the book prints, as its words."""
     for name in ("book/study/cifar10.md", "README.md", "CONTRIBUTING.md", "Makefile"):
         text = (BOOK / name).read_text("utf8")
-        for found in re.findall(r"-m dlbook_utils\.runner ([^`\n]+)", text):
-            verbs, *words = shlex.split(found, comments=True)
+        for line in re.findall(r"-m dlbook_utils\.runner ([^`\n]+)", text):
+            verbs, *words = shlex.split(line, comments=True)
             yield from ([verb, *words] for verb in verbs.split("|"))
-        for found in re.findall(r'ARGS="(--[^"]+)"', text):
-            yield ["run", "cifar10", *shlex.split(found)]
+        for options in re.findall(r'ARGS="(--[^"]+)"', text):
+            yield ["run", "cifar10", *shlex.split(options)]
 
 
 def test_printed_commands_can_be_given():
@@ -415,16 +497,16 @@ def test_workers_share_a_grid_and_do_nothing_twice(tmp_path):
         worker.join(120)
     assert [worker.exitcode for worker in several] == [0, 0, 0]
     lines = (tmp_path / "trial.jsonl").read_text().splitlines()
-    assert sorted(json.loads(line)["key"] for line in lines) == sorted(s.key for s in grids.trial())
+    assert sorted(json.loads(line)["key"] for line in lines) == sorted(
+        s.key for s in grids.plans("trial")
+    )
 
 
 def test_a_run_at_another_worker_is_left_to_it(tmp_path):
-    way = engine.Way(torch.device("cpu"), tmp_path, "trial", say=lambda line: None)
-    taken = grids.trial()[0]
-    with ledger.locked(tmp_path / "locks" / f"{taken.key}.lock"):
-        done, complete = workers.work(
-            "trial", way, lambda s: s.model == "tiny-cnn", {"epochs": 2}, tmp_path / "trial.jsonl"
-        )
+    worker = engine.Worker(torch.device("cpu"), place(tmp_path), say=lambda line: None)
+    taken = grids.plans("trial")[0]
+    with ledger.locked(place(tmp_path).lock(taken.key)):
+        done, complete = engine.work(worker, lambda s: s.model == "tiny-cnn", {"epochs": 2})
     assert (done, complete) == (1, False)
     assert [run["seed"] for run in ledger.read(tmp_path / "trial.jsonl")] == [1]
 
@@ -440,7 +522,7 @@ def test_parallel_workers_are_processes_of_the_same_command(monkeypatch):
             return len(started) - 1
 
     monkeypatch.setattr(subprocess, "Popen", Process)
-    assert workers.several(2, ["run", "trial"]) == 1
+    assert command.several(2, ["run", "trial"]) == 1
     assert started == [(["run", "trial"], "2")] * 2
 
 
@@ -475,27 +557,25 @@ X = torch.randint(0, 256, (8, 3, 32, 32), dtype=torch.uint8, generator=BATCH)
 Y = torch.randint(0, 10, (8,), generator=BATCH)
 
 
-def gradients(model, x, y, own, total, group=None):
-    net = group.wrap(model) if group else model
-    setting = Setting("a", "tiny-vit", lr=0.0, batch=8)
-    found = steps.optimizers(setting, model, "plain", torch.device("cpu"))
-    normalise = steps.Normalise((0.5,) * 3, (0.25,) * 3, False).double()
-    tally = steps.Tally("cpu")
-    share = group.size if group else 1
-    step = steps.make_step("plain", net, normalise, found, tally, setting, (x, y), share)
-    step(x, y, own, total)
-    return [p.grad for p in model.parameters()]
+def gradients(x, y, own, total, group=None):
+    """Those of one step in double precision, from the weights of seed 0."""
+    torch.set_default_dtype(torch.float64)
+    try:
+        setting = Setting("a", "tiny-vit", lr=0.0, batch=8)
+        learner = Learner(setting, EVEN, torch.device("cpu"), "plain", processes=group)
+        learner.step(x, y, own, total)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    return [p.grad for p in learner.model.parameters()]
 
 
 def _gradients(rank, folder):
     group = together.Group()
-    torch.manual_seed(0)
-    model = models.build("tiny-vit").double()
     for n in (8, 5, 1):  # of the last batch, a process may get more than another, or nothing
         mine = torch.arange(n)[rank::2]
         own = len(mine)
         mine = mine if own else torch.tensor([0])
-        torch.save(gradients(model, X[mine], Y[mine], own, n, group), folder / f"{rank}-{n}.pt")
+        torch.save(gradients(X[mine], Y[mine], own, n, group), folder / f"{rank}-{n}.pt")
     group.leave()
     return 0
 
@@ -504,13 +584,12 @@ def test_two_processes_have_the_gradients_of_one(tmp_path):
     for partner in partners(_gradients, tmp_path):
         partner.join(60)
         assert partner.exitcode == 0
-    torch.manual_seed(0)
-    model = models.build("tiny-vit").double()
     for n in (8, 5, 1):
-        expected = gradients(model, X[:n], Y[:n], n, n)
+        expected = gradients(X[:n], Y[:n], n, n)
         for rank in (0, 1):
-            found = torch.load(tmp_path / f"{rank}-{n}.pt")
-            for g, h in zip(expected, found, strict=True):
+            shared = torch.load(tmp_path / f"{rank}-{n}.pt")
+            for g, h in zip(expected, shared, strict=True):
+                assert g.dtype == torch.float64
                 assert torch.allclose(g, h, rtol=1e-9, atol=1e-12)
 
 
@@ -547,7 +626,7 @@ def test_torchrun_makes_one_run(tmp_path):
 
 
 def _killed(rank, folder):
-    curves.Curves.add = lambda self, row: os.kill(os.getpid(), signal.SIGKILL)
+    store.Curves.add = lambda self, row: os.kill(os.getpid(), signal.SIGKILL)
     return _run_together(rank, folder)  # as far as the first epoch's checkpoint
 
 
@@ -609,8 +688,8 @@ def _run_long(rank, folder):
 
 def test_a_dead_partner_ends_the_run_with_a_message(tmp_path):
     first, second = partners(_run_long, tmp_path)
-    setting = replace(grids.trial()[0], epochs=5000, arm=grids.TRY_OUT)
-    path = engine.Way(torch.device("cpu"), tmp_path).checkpoint(setting)
+    setting = replace(grids.plans("trial")[0], epochs=5000, arm=grids.TRY_OUT)
+    path = place(tmp_path).checkpoint(setting.key)
     deadline = time.monotonic() + 60
     while not path.exists() and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -619,7 +698,7 @@ def test_a_dead_partner_ends_the_run_with_a_message(tmp_path):
     assert first.exitcode == 1
     said = (tmp_path / "said-0").read_text()
     assert "process 0 of 2: another process is gone or stuck" in said
-    assert len(checkpoint.load(path)["history"]) >= 1  # and it can go on from here
+    assert len(store.load(path)["history"]) >= 1  # and it can go on from here
 
 
 def test_batch_normalisation_is_not_split_over_cpus():
@@ -630,9 +709,7 @@ def test_batch_normalisation_is_not_split_over_cpus():
 
 
 def test_inference_is_timed():
-    from dlbook_utils.runner.costs import inference_time
-
-    found = inference_time(models.build("tiny-cnn"), torch.device("cpu"), 2, repeats=20)
-    assert 0 < found["low"] <= found["ms"] <= found["high"]
-    assert found["passes"] == 20
+    timing = measure.inference_time("tiny-cnn", torch.device("cpu"), 2, passes=20)
+    assert 0 < timing["low"] <= timing["ms"] <= timing["high"]
+    assert timing["passes"] == 20
     assert report.family("vit-s-p4") == "ViT"
