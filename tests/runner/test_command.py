@@ -1,4 +1,4 @@
-"""Going through a grid: order, choice, several workers, several processes on one run."""
+"""The command and its grids: order, choice, several workers, several processes on one run."""
 
 import contextlib
 import json
