@@ -47,7 +47,7 @@ class Labelled(torch.utils.data.Dataset):
     """Pictures with their labels."""
 
     def __init__(self, part: feed.Part):
-        self.pictures, self.y = measure.usual(part.x, 0).dataset, part.y
+        self.pictures, self.y = measure.usual(part.x, 0).dataset, part.y  # type: ignore[attr-defined]
 
     def __len__(self) -> int:
         return len(self.y)

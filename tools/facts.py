@@ -39,7 +39,8 @@ def result(runs: Sequence[dict[str, Any]]) -> str:
     same = next(group for key, group in groups if key[:2] == (MODEL, FIRST_SPLIT))
     accuracy = report.spread([100 * run["selected"]["valid"]["accuracy"] for run in same])
     findings = verdicts.judge(same)
-    table, text = (f"{verdicts.NUMBERS[name][1]:g} %" for name in (IN_TABLE, IN_TEXT))
+    printed = {f"{name} {number:g}": number for name, _, number in verdicts.NUMBERS}
+    table, text = (f"{printed[statement]:g} %" for statement in (IN_TABLE, IN_TEXT))
     return (
         f"A published comparison gives its basic CNN {table} on CIFAR-10 in a table, and {text} in "
         "the text.\n"

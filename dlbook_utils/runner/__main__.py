@@ -232,7 +232,8 @@ def _run(options: Namespace, arguments: list[str]) -> int | None:
         # Its own end, for a tidy farewell would wait for the one that is gone.
         os._exit(_end(1, f"process {group.rank} of {group.size}: {gone}; {after}"))
     worker.say(f"{done} runs finished; " + ("nothing is left" if complete else "more are left"))
-    return group.leave()
+    group.leave()
+    return 0
 
 
 def _worker(options: Namespace, place: Place) -> engine.Worker:

@@ -140,7 +140,7 @@ class Run:
     def _resume(self) -> dict[str, Any]:
         """Load a checkpoint into the learner if there is one; return what else it holds."""
         worker, key = self.worker, self.setting.key
-        fresh = {"history": [], "best": None, "seconds": 0.0, "peak_memory": 0}
+        fresh: dict[str, Any] = {"history": [], "best": None, "seconds": 0.0, "peak_memory": 0}
         fresh |= {"code": [store.code()], "commit": provenance.commit()}
         saved = store.load(self.path, worker.device)
         if saved is None:

@@ -69,11 +69,13 @@ class Draws(NamedTuple):
 
     def of(self, rows: slice | Tensor) -> Draws:
         """The draws of some of the epoch's images."""
-        return Draws(*(values[rows] for values in self[:-1]), side=self.side)
+        order, corners, flips, angles = (values[rows] for values in self[:-1])
+        return Draws(order, corners, flips, angles, self.side)
 
     def to(self, device: torch.device | str) -> Draws:
         """The same draws on a device."""
-        return Draws(*(values.to(device) for values in self[:-1]), side=self.side)
+        order, corners, flips, angles = (values.to(device) for values in self[:-1])
+        return Draws(order, corners, flips, angles, self.side)
 
 
 @lru_cache(2)
@@ -85,6 +87,8 @@ def load(name: str, split: str = "train") -> Images:
     if name == "shapes":
         return data.load("shapes", split, n=SHAPES)
     images = data.load(name, split)
+    if not isinstance(images, Images):
+        raise ValueError(f"a study is run on images, and {name} is {type(images).__name__}")
     if not images.real:
         raise NoData(
             f"{name} is not at hand, and a study is not run on a stand-in: "

@@ -41,13 +41,19 @@ def published(model: str, rate: float = RATES[0], **changes: Any) -> Setting:
 
 def modern(**changes: Any) -> Setting:
     """The modern recipe. On a GPU as published but for 45,000 examples, eight epochs."""
-    recipe = {"epochs": 8, "batch": 2000, "rule": "muon", "lr": 0.24, "smoothing": 0.2}
+    recipe: dict[str, Any] = {
+        "epochs": 8,
+        "batch": 2000,
+        "rule": "muon",
+        "lr": 0.24,
+        "smoothing": 0.2,
+    }
     recipe |= {"halve_every": 0, "patience": 0, "check_every": 100, "select": "last"}
     recipe |= {"pad": 2, "degrees": 0.0, "flip": "alternating", "border": "reflect", "views": 6}
     return Setting(**{"arm": "modern", "model": "speedy", "amp": "bf16"} | recipe | changes)
 
 
-SMALL = {
+SMALL: dict[str, Any] = {
     **{"arm": "modern-cpu", "model": "speedy-small", "epochs": 5, "small_epochs": 2},
     **{"small_side": 24, "batch": 500, "lr": 0.12, "pad": 1},
 }
@@ -61,7 +67,13 @@ def rate_trials(model: str) -> list[Setting]:
 
 def tuning_trials(model: str) -> list[Setting]:
     """Eight trials for each model, the same for all: every rate with every decay, under AdamW."""
-    recipe = {"arm": "trial", "model": model, "epochs": 20, "halve_every": 4, "patience": 0}
+    recipe: dict[str, Any] = {
+        "arm": "trial",
+        "model": model,
+        "epochs": 20,
+        "halve_every": 4,
+        "patience": 0,
+    }
     grid = product((*RATES, 3e-3), (0.01, 0.1))
     return [Setting(**recipe, rule="adamw", lr=r, decay=d, seed=TUNING_SEED) for r, d in grid]
 
@@ -127,7 +139,7 @@ def for_equal_time(plan: Setting, runs: Runs) -> Setting | None:
     return by_rate(plan, runs)
 
 
-def _schedule(epochs: float) -> dict[str, int]:
+def _schedule(epochs: float) -> dict[str, Any]:
     """So many epochs, with the schedule of the published recipe drawn out or in."""
     whole = max(1, round(epochs))
     halve_every, check_every = max(1, round(whole / STAGES)), max(1, whole // CHECKS)
@@ -229,7 +241,7 @@ def _cifar10() -> Iterator[Setting]:
 
 def _trial() -> Iterator[Setting]:
     """A study of a minute on generated shapes, to try the command out."""
-    recipe = {"arm": "published", "data": "shapes", "examples": 1000, "epochs": 2}
+    recipe: dict[str, Any] = {"arm": "published", "data": "shapes", "examples": 1000, "epochs": 2}
     for seed, model in product((0, 1), ("tiny-cnn", "tiny-resnet")):
         yield Setting(model=model, seed=seed, **recipe)
 

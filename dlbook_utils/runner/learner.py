@@ -83,7 +83,7 @@ class Muon(torch.optim.Optimizer):
         super().__init__(parameters, {"lr": lr, "momentum": momentum})
 
     @torch.no_grad()
-    def step(self, closure=None) -> None:
+    def step(self, closure=None) -> None:  # type: ignore[override]
         """Take one step."""
         for group in self.param_groups:
             for p in group["params"]:
@@ -126,7 +126,7 @@ def adam(
     """Adam or AdamW. For a graph the rate is a tensor, which can change after the recording."""
     make = torch.optim.AdamW if setting.rule == "adamw" else torch.optim.Adam
     lr = torch.tensor(setting.lr, device=device) if step_kind == "graph" else setting.lr
-    fast: dict[str, bool] = {} if step_kind == "plain" else {"fused": True}
+    fast: dict[str, Any] = {} if step_kind == "plain" else {"fused": True}
     if step_kind == "graph":
         fast["capturable"] = True
     return make(model.parameters(), lr=lr, weight_decay=setting.decay, **fast)
@@ -178,7 +178,8 @@ class Learner:
         self.layout = torch.contiguous_format if step_kind == "plain" else torch.channels_last
         self.mean, self.std = (255 * torch.tensor(v).view(-1, 1, 1).to(device) for v in channels)
         seed_everything(setting.seed)
-        self.model = models.build(setting.model).to(device, memory_format=self.layout)
+        model: Any = models.build(setting.model)
+        self.model: Any = model.to(device, memory_format=self.layout)
         if first is not None and hasattr(self.model, "prepare"):
             self.model.prepare(self.normalise(first))
         self.processes = processes.size if processes else 1

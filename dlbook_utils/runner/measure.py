@@ -106,7 +106,7 @@ def costs(place: Place, device: torch.device, say: Say, names: Sequence[str] = (
             continue
         began, counts = provenance.now(), models.count(name)
         times = [inference_time(name, device, batch, amp) for batch in BATCHES]
-        line = {"key": f"{name} {amp} {here} {began}", "model": name}
+        line: dict[str, Any] = {"key": f"{name} {amp} {here} {began}", "model": name}
         line |= {"amp": amp, "inference": times, **counts}
         line |= provenance.origin(device, 0, "random bytes")
         ledger.append(place.record("costs"), line)
@@ -217,7 +217,7 @@ def loading(place: Place, device: torch.device, say: Say) -> None:
         for name, work in contestants.items():
             times[name] = _seconds(work, device) * EPOCH / IMAGES
     origin = provenance.origin(device, 0, "random bytes")
-    line = {"key": f"loading {origin['device']} {origin['date']}"}
+    line: dict[str, Any] = {"key": f"loading {origin['device']} {origin['date']}"}
     line |= {"seconds_an_epoch": times, "cores": cores}
     ledger.append(place.record("loading"), line | origin)
     for name, value in times.items():

@@ -53,7 +53,7 @@ class Block(nn.Module):
         self.norm1 = nn.BatchNorm2d(outputs)
         self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
         self.norm2 = nn.BatchNorm2d(outputs)
-        self.past = nn.Identity()
+        self.past: nn.Module = nn.Identity()
         if stride != 1 or inputs != outputs:
             self.past = nn.Sequential(
                 nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs)
@@ -79,7 +79,7 @@ class ResNet18(nn.Module):
             raise ValueError(f"stem must be '3x3' or '7x7', got {stem!r}")
         if stem == "7x7":
             self.stem = nn.Conv2d(3, width, 7, 2, 3, bias=False)
-            self.pool = nn.MaxPool2d(3, 2, 1)
+            self.pool: nn.Module = nn.MaxPool2d(3, 2, 1)
         else:
             self.stem = nn.Conv2d(3, width, 3, 1, 1, bias=False)
             self.pool = nn.Identity()
@@ -219,7 +219,7 @@ class SpeedyNet(nn.Module):
         variance, vectors = torch.linalg.eigh(patches.T @ patches / len(patches))
         scaled = (vectors / (variance + eps).sqrt()).T.reshape(PATCH, 3, 2, 2)
         self.whiten.weight.copy_(torch.cat([scaled, -scaled]))
-        self.whiten.bias.zero_()
+        self.whiten.bias.zero_()  # type: ignore[union-attr]
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.gelu(self.whiten(x))

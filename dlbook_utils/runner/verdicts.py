@@ -195,7 +195,11 @@ def more_resources(e: Evidence, cnn: str, resnet: str, vit: str) -> list[Conditi
     timed = e.timed(resnet, vit)
     if any(run["device"].startswith("CPU") for run in timed[vit].values()):
         raise NotMeasured("memory of the network alone")
-    values = {"operations": flops, "peak memory": itemgetter("peak_memory"), "time": seconds}
+    values: dict[str, Callable] = {
+        "operations": flops,
+        "peak memory": itemgetter("peak_memory"),
+        "time": seconds,
+    }
     return [
         Condition(f"{name}, {vit} / {resnet}:", _ratio(timed[vit], timed[resnet], value), MORE)
         for name, value in values.items()
