@@ -3,8 +3,9 @@
 ``check`` is for identities (ours equals PyTorch's), ``claim`` for what was measured, ``verdict``
 for what people repeat. One whose numbers come from a record says which (``recorded``), and one
 whose test was written down before its data were seen says where (``fixed``); without these, what is
-stated was measured in this run, and was found by trying. Each shows a quiet box under its cell. Under ``DLBOOK_STRICT=1``, which the
-book's build and its tests set, one that fails raises :class:`ClaimFailed` with its evidence. For a
+stated was measured in this run, and was found by trying. Each shows a quiet box under its cell.
+Under ``DLBOOK_STRICT=1``, which the book's build and its tests set, one that fails raises
+:class:`ClaimFailed` with its evidence. For a
 reader who plays with the settings nothing is raised: the box says so and shows the numbers.
 """
 
