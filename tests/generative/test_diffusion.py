@@ -263,7 +263,8 @@ def test_class_mixtures_have_the_mean_of_each_class(parts):
     drawn = class_mixtures(images, y, 2000, parts)
     assert drawn.shape == (2000, 1, 2, 2)
     assert drawn.dtype == images.dtype
-    assert 0 <= drawn.min() and drawn.max() <= 1
+    assert drawn.min() >= 0
+    assert drawn.max() <= 1
     for k, part in enumerate(drawn.chunk(10)):
         assert torch.allclose(part.mean(0), images[y == k].mean(0), atol=0.02)
     assert torch.equal(drawn, class_mixtures(images, y, 2000, parts))

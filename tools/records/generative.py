@@ -53,6 +53,7 @@ from dlbook_utils.generative.vae import VAE, fit_vae, train_vae
 from dlbook_utils.page.devices import device, generator, seed_everything
 from dlbook_utils.records import ledger, provenance
 from dlbook_utils.runner import feed
+from dlbook_utils.vision.cnn import ConvNet
 
 RECORD = records.folder() / "generative.jsonl"
 SEEDS = range(5)
@@ -79,8 +80,8 @@ def gan(x: Tensor, lr: float, length: int, seed: int) -> tuple[nn.Module, dict[s
 def diffusion(x: Tensor, lr: float, length: int, seed: int) -> tuple[nn.Module, dict[str, Draw]]:
     seed_everything(seed)
     abar = cosine_schedule()
-    net = DenoisingUNet().to(x.device)
-    net, _ = fit_diffusion(net, 2 * x - 1, abar=abar, steps=length, lr=lr, seed=seed)
+    start = DenoisingUNet().to(x.device)
+    net, _ = fit_diffusion(start, 2 * x - 1, abar=abar, steps=length, lr=lr, seed=seed)
 
     def draw(steps: int, eta: float) -> Draw:
         def sample(n: int, g: torch.Generator) -> Tensor:
@@ -147,7 +148,7 @@ def rivals(x: Tensor, y: Tensor) -> dict[str, Callable[[int], Tensor]]:
     }
 
 
-def copies(x: Tensor, y: Tensor, judge: nn.Module, test: Tensor) -> None:
+def copies(x: Tensor, y: Tensor, judge: ConvNet, test: Tensor) -> None:
     """Record how near the draws of generators are to training digits, and how far from unseen."""
     unseen, honest = digit_features(judge, test), near(test, x)
     close = honest.quantile(0.05)
