@@ -72,7 +72,7 @@ def roc_auc(scores: Tensor, is_anomaly: Tensor) -> float:
     there.
     Source: J. A. Hanley, B. J. McNeil (1982), doi:10.1148/radiology.143.1.7063747.
     """
-    is_anomaly = is_anomaly.bool()
+    scores, is_anomaly = scores.cpu(), is_anomaly.cpu().bool()
     _, place, counts = torch.unique(scores, return_inverse=True, return_counts=True)
     ranks = (counts.cumsum(0) - (counts - 1) / 2)[place].double()
     found, rest = is_anomaly.sum().item(), (~is_anomaly).sum().item()

@@ -14,6 +14,7 @@ from math import log, pi
 
 import torch
 import torch.nn.functional as F
+from sklearn.mixture import GaussianMixture
 from torch import Generator, Tensor, nn
 
 from dlbook_utils.foundations.optimisation import cosine, warm_up
@@ -30,13 +31,13 @@ def linear_schedule(T: int = 1000, first: float = 1e-4, last: float = 0.02) -> T
     return F.pad((1 - beta).cumprod(0), (1, 0), value=1.0)
 
 
-def cosine_schedule(T: int = 1000, s: float = 0.008) -> Tensor:
+def cosine_schedule(T: int = 1000, offset: float = 0.008) -> Tensor:
     """Return abar (T + 1,) as the square of a cosine; no step adds more than 0.999 of variance.
 
     Source: A. Nichol, P. Dhariwal (2021), arXiv:2102.09672.
     """
     u = torch.arange(T + 1, dtype=torch.float64) / T
-    f = torch.cos((u + s) / (1 + s) * pi / 2) ** 2
+    f = torch.cos((u + offset) / (1 + offset) * pi / 2) ** 2
     beta = (1 - f[1:] / f[:-1]).clamp(max=0.999)
     return F.pad((1 - beta).cumprod(0), (1, 0), value=1.0)
 
@@ -281,4 +282,24 @@ def precision_coverage(fake: Tensor, real: Tensor, k: int = 5) -> tuple[float, f
     radius = torch.cdist(real, real).kthvalue(k + 1, dim=1).values  # itself is the first
     inside = torch.cdist(fake, real) <= radius  # (m, n)
     met = inside.any(1), inside.any(0)
-    return tuple(share.double().mean().item() for share in met)  # type: ignore[return-value]
+    return tuple(share.cpu().double().mean().item() for share in met)  # type: ignore[return-value]
+
+
+def class_mixtures(images: Tensor, y: Tensor, n: int, parts: int, seed: int = 0) -> Tensor:
+    """Draw n pictures in [0, 1] from Gaussians fitted to the pixels of each class: the rivals.
+
+    One Gaussian a class has a full covariance matrix, several have diagonal ones. Images are
+    (m, c, h, w) with labels y (m,) from 0 to 9; the draws are (n, c, h, w), sorted by class.
+    """
+    g, rows = generator(seed), []
+    for k in range(10):
+        model = GaussianMixture(
+            parts,
+            covariance_type="full" if parts == 1 else "diag",
+            reg_covar=1e-4,
+            random_state=int(torch.randint(2**31, (), generator=g)),
+        )
+        model.fit(images[y == k].flatten(1).cpu().numpy())
+        rows.append(torch.tensor(model.sample(n // 10)[0]))
+    drawn = torch.cat(rows).to(images).clamp(0, 1)
+    return drawn.view(-1, *images.shape[1:])

@@ -196,7 +196,7 @@ def digit_features(judge: ConvNet, images: Tensor) -> Tensor:
     """Return what the head of a classifier sees of images (n, 1, 8, 8): features (n, d), on the
     CPU in float64.
     """
-    return judge.maps(images).amax((2, 3)).double().cpu()
+    return judge.maps(images).amax((2, 3)).cpu().double()
 
 
 def matrix_root(S: Tensor) -> Tensor:
@@ -223,6 +223,6 @@ def frechet_distance(a: Tensor, b: Tensor) -> float:
     """
     if a.ndim != 2 or a.shape[1:] != b.shape[1:] or min(len(a), len(b)) < 2:
         raise ValueError(f"expected (n, d) and (m, d), got {tuple(a.shape)}, {tuple(b.shape)}")
-    a, b = a.double(), b.double()
+    a, b = a.cpu().double(), b.cpu().double()
     S1, S2 = (torch.atleast_2d(torch.cov(x.T)) for x in (a, b))
     return frechet_between(a.mean(0), S1, b.mean(0), S2)

@@ -1,8 +1,11 @@
 """Claims: the sentences of the book that are tested whenever its chapters run.
 
 ``check`` is for identities (ours equals PyTorch's), ``claim`` for what was measured, ``verdict``
-for what people repeat. Each shows a quiet box under its cell. Under ``DLBOOK_STRICT=1``, which the
-book's build and its tests set, one that fails raises :class:`ClaimFailed` with its evidence. For a
+for what people repeat. One whose numbers come from a record says which (``recorded``), and one
+whose test was written down before its data were seen says where (``fixed``); without these, what is
+stated was measured in this run, and was found by trying. Each shows a quiet box under its cell.
+Under ``DLBOOK_STRICT=1``, which the book's build and its tests set, one that fails raises
+:class:`ClaimFailed` with its evidence. For a
 reader who plays with the settings nothing is raised: the box says so and shows the numbers.
 """
 
@@ -43,6 +46,8 @@ class Claim:
     breaks_if: str = ""  # the sabotage under which a headline claim fails
     saying: str = ""  # id in sayings.SAYINGS
     margin: float | None = None  # standard errors between what was measured and the bound
+    recorded: str = ""  # the record that the numbers come from; "": measured in this run
+    fixed: str = ""  # where the test was fixed before its data were seen; "": exploratory
 
 
 def check(statement: str, holds: Any) -> None:
@@ -64,6 +69,8 @@ def claim(
     breaks_if: str = "",
     needs: Any = (),
     margin: float | None = None,
+    recorded: str = "",
+    fixed: str = "",
 ) -> None:
     """State something measured, with its evidence: effect, n, interval.
 
@@ -75,6 +82,9 @@ def claim(
         breaks_if: the sabotage that ``make test-claims`` applies, in words.
         needs: data sets (one or several) without whose real version nothing is tested.
         margin: distance between the measured value and the bound, in standard errors.
+        recorded: name of the record (``records/<name>.jsonl``) that the numbers come from, if
+            they were not measured in this run.
+        fixed: the file that fixed the test before its data were seen, if one did.
 
     Raises ValueError without evidence, or when ``headline`` and ``breaks_if`` do not come together;
     ClaimFailed under ``DLBOOK_STRICT=1`` if the claim fails.
@@ -95,12 +105,22 @@ def claim(
             headline=headline,
             breaks_if=breaks_if,
             margin=None if margin is None or supported is None else float(margin),
+            recorded=recorded,
+            fixed=fixed,
         )
     )
 
 
 def verdict(
-    saying: str, outcome: str, holds: Any, *, evidence: str, on: str = "", needs: Any = ()
+    saying: str,
+    outcome: str,
+    holds: Any,
+    *,
+    evidence: str,
+    on: str = "",
+    needs: Any = (),
+    recorded: str = "",
+    fixed: str = "",
 ) -> None:
     """Judge a sentence that people repeat: it holds, depends (on what), or does not hold.
 
@@ -111,6 +131,7 @@ def verdict(
         evidence: the computed numbers behind it.
         on: what it depends on; given when, and only when, the outcome is "depends".
         needs: data sets without whose real version nothing is tested.
+        recorded, fixed: as for a claim.
     """
     if saying not in SAYINGS:
         near = difflib.get_close_matches(saying, SAYINGS, n=1, cutoff=0)
@@ -124,7 +145,19 @@ def verdict(
     if not all(dataset.real for dataset in _several(needs)):
         supported, evidence = None, "needs the real data, which are not at hand here"
     shown = "not tested" if supported is None else outcome if supported else "fails"
-    _show(Claim("verdict", SAYINGS[saying], evidence, shown, supported, on=on, saying=saying))
+    _show(
+        Claim(
+            "verdict",
+            SAYINGS[saying],
+            evidence,
+            shown,
+            supported,
+            on=on,
+            saying=saying,
+            recorded=recorded,
+            fixed=fixed,
+        )
+    )
 
 
 def glue(name: str, value: Any) -> None:
@@ -200,17 +233,30 @@ def _says(item: Claim) -> str:
     return f"depends on {item.on}" if item.outcome == "depends" else item.outcome
 
 
+def origin(recorded: str, fixed: str) -> str:
+    """Say where a claim's numbers come from, if not from this run, and who fixed its test."""
+    parts = [f"read from records/{recorded}.jsonl"] if recorded else []
+    parts += [f"fixed beforehand in {fixed}"] if fixed else []
+    return ", ".join(parts)
+
+
 def _plain(item: Claim) -> str:
     mark = {True: "✓", False: "✗", None: "–"}[item.supported]
     if item.kind == "check" and item.supported:
         return f"{mark} {item.statement}"
-    tail = f" ({item.evidence})" if item.evidence else ""
+    evidence = _join(item.evidence, origin(item.recorded, item.fixed))
+    tail = f" ({evidence})" if evidence else ""
     return f"{mark} {item.statement}: {_says(item)}{tail}"
+
+
+def _join(*parts: str) -> str:
+    return "; ".join(part for part in parts if part)
 
 
 def _box(item: Claim) -> str:
     """Return the box as HTML that is legible on a light and on a dark page alike."""
-    statement, evidence = html.escape(item.statement), html.escape(item.evidence)
+    statement = html.escape(item.statement)
+    evidence = html.escape(_join(item.evidence, origin(item.recorded, item.fixed)))
     if item.kind == "check" and item.supported:
         return f'<div style="opacity:.7;font-size:90%">✓ {statement}</div>'
     edge = palette.SITE[EDGES[item.supported]].either

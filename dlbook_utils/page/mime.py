@@ -11,6 +11,8 @@ from typing import Any
 
 from docutils import nodes
 
+from dlbook_utils.page.claims import origin
+
 CLAIM = "application/vnd.dlbook.claim+json"
 FRAMES = "application/vnd.dlbook.frames+json"
 WORDS = {"not tested": "not tested in this run", "fails": "not supported here"}
@@ -70,11 +72,13 @@ def _caption(renderer: Any, text: str, line: int | None) -> nodes.caption:
 
 
 def _paragraphs(node: claim_node) -> list[nodes.paragraph]:
-    """Return what the box says: the statement with its outcome, the evidence, what breaks it."""
+    """Return what the box says: statement and outcome, evidence and its origin, what breaks it."""
     says = _says(node)
     parts = [("statement", node["statement"]), ("evidence", node["evidence"])]
     if node["kind"] != "check" or node["supported"] is not True:
         parts.insert(0, ("outcome", says))
+    if source := origin(node.get("recorded", ""), node.get("fixed", "")):
+        parts.append(("source", f"{source[0].upper()}{source[1:]}."))
     if node["breaks_if"]:
         parts.append(("breaks", f"Breaks if {node['breaks_if']}."))
     return [nodes.paragraph("", text, classes=[f"claim-{what}"]) for what, text in parts if text]

@@ -10,6 +10,7 @@ from dlbook_utils.generative.diffusion import (
     DenoisingUNet,
     TimedBlock,
     add_noise,
+    class_mixtures,
     column,
     cosine_schedule,
     data_from,
@@ -251,3 +252,20 @@ def test_precision_and_coverage_on_a_line():
     near, met = precision_coverage(fake, real, k=1)
     assert near == 0.5
     assert met == pytest.approx(0.2)  # the balls around 0 and 1
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+def test_class_mixtures_have_the_mean_of_each_class(parts):
+    g = generator(20)
+    y = torch.arange(400) % 10
+    means = 0.2 + 0.6 * torch.rand(10, 1, 2, 2, generator=g)
+    images = (means[y] + 0.05 * torch.randn(400, 1, 2, 2, generator=g)).clamp(0, 1)
+    drawn = class_mixtures(images, y, 2000, parts)
+    assert drawn.shape == (2000, 1, 2, 2)
+    assert drawn.dtype == images.dtype
+    assert drawn.min() >= 0
+    assert drawn.max() <= 1
+    for k, part in enumerate(drawn.chunk(10)):
+        assert torch.allclose(part.mean(0), images[y == k].mean(0), atol=0.02)
+    assert torch.equal(drawn, class_mixtures(images, y, 2000, parts))
+    assert not torch.equal(drawn, class_mixtures(images, y, 2000, parts, seed=1))

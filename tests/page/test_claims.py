@@ -90,6 +90,19 @@ def test_a_verdict_names_a_known_saying_and_what_it_depends_on(shown):
         verdict("perceptron-xor", "holds", True, on="x", evidence="x")
 
 
+def test_a_claim_says_which_record_it_reads_and_where_its_test_was_fixed(shown):
+    claim("short", True, evidence="n = 5", recorded="generative")
+    verdict("deeper-is-better", "holds", True, evidence="n = 9", fixed="records/rules.md")
+    claim("now", True, evidence="n = 3")
+    first, second, third = (bundle["text/plain"] for bundle in shown)
+    assert "(n = 5; read from records/generative.jsonl)" in first
+    assert "(n = 9; fixed beforehand in records/rules.md)" in second
+    assert third.endswith("(n = 3)")
+    assert "read from records/generative.jsonl" in shown[0]["text/html"]
+    assert shown[0][claims.MIME]["recorded"] == "generative"
+    assert shown[2][claims.MIME]["recorded"] == shown[2][claims.MIME]["fixed"] == ""
+
+
 def test_a_verdict_that_the_numbers_do_not_support_fails(shown, monkeypatch):
     monkeypatch.setenv("DLBOOK_STRICT", "1")
     with pytest.raises(ClaimFailed):

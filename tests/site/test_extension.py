@@ -194,7 +194,7 @@ GOOD_CLAIMS = [
     claim("The sums agree", kind="check", evidence=""),
     claim("Deeper is better", kind="verdict", outcome="depends", on="the width"),
     claim("Cats & <dogs> differ", outcome="not tested", supported=None),
-    claim("It stops"),
+    claim("It stops", recorded="races", fixed="records/rules.md"),
 ]
 GOOD_PAGES = {
     "maths": r"""# Maths
@@ -291,6 +291,8 @@ def test_a_claim_is_a_box_with_its_words(good):
     assert "Cats & <dogs> differ" in boxes[3].text
     assert "not tested in this run" in boxes[3].text
     assert "is-untested" in boxes[3]["class"]
+    origin = "ead from records/races.jsonl, fixed beforehand in records/rules.md"
+    assert [origin in box.text for box in boxes] == [False] * 4 + [True]
 
 
 def test_the_list_of_claims_has_them_all(good):
@@ -298,6 +300,9 @@ def test_the_list_of_claims_has_them_all(good):
     count = page.select_one(".claims-count").text
     assert "3 claims, 1 verdict and 1 check." in count
     assert "1 was not tested" in count
+    assert "on a record: 1; with a test fixed beforehand: 1." in count
+    rows = [item.text for item in page.select(".claims-list li")]
+    assert ["read from records/races.jsonl" in row for row in rows] == [False, False, True, False]
     row = page.select_one(".claims-table tbody tr")
     assert [cell.text for cell in row.select("td")][:2] == [
         "“Deeper is better”",

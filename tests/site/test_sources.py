@@ -61,6 +61,20 @@ def test_evidence_and_outcomes_are_computed(chapter):
         assert not any(isinstance(a, ast.Constant) and a.value is True for a in call.args)
 
 
+def test_claims_name_records_and_rules_that_are_there(chapter):
+    for call in calls(chapter, "claim") + calls(chapter, "verdict"):
+        recorded, fixed = (keyword(call, name) for name in ("recorded", "fixed"))
+        assert recorded is None or (ROOT / "records" / f"{recorded.value}.jsonl").is_file()
+        assert fixed is None or (ROOT / fixed.value).is_file()
+
+
+def test_no_tensor_becomes_double_before_it_leaves_its_device():
+    paths = [p for part in ("dlbook_utils", "book/generative") for p in (ROOT / part).rglob("*.*")]
+    texts = {path: path.read_text("utf8") for path in paths if path.suffix in (".py", ".md")}
+    late = [path for path, text in texts.items() if ".double().cpu()" in text]
+    assert not late, "devices without float64 (MPS) refuse this: write .cpu().double()"
+
+
 def test_code_fits_a_phone_and_a_mind(chapter):
     for source in code(chapter):
         lines = source.split("\n")

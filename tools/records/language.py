@@ -25,7 +25,7 @@ from torch import Tensor
 
 from dlbook_utils import data, records
 from dlbook_utils.foundations.mlp import count_parameters
-from dlbook_utils.page.devices import generator, seed_everything
+from dlbook_utils.page.devices import device, generator, seed_everything
 from dlbook_utils.records import ledger, provenance
 from dlbook_utils.sequences.rnn import sequence_loss
 from dlbook_utils.transformers.language_models import (
@@ -72,7 +72,7 @@ def run(row: dict, train: Tensor, valid: Tensor, digest: str) -> GPT:
     """Train as `row` says and add to it what came out."""
     start = time.process_time()
     seed_everything(row["seed"])
-    model = GPT(**MODEL)
+    model = GPT(**MODEL).to(train.device)
     held_back = train[len(train) * 19 // 20 :]
     part = train[: len(train) * 19 // 20] if row["arm"] == "search" else train
     curve: list[list[float]] = []
@@ -107,7 +107,7 @@ def run(row: dict, train: Tensor, valid: Tensor, digest: str) -> GPT:
         "parameters": count_parameters(model),
     }
     seconds = round(time.process_time() - start, 1)
-    row |= provenance.origin(torch.device("cpu"), row["seed"], digest, seconds)
+    row |= provenance.origin(train.device, row["seed"], digest, seconds)
     return model
 
 
@@ -125,7 +125,7 @@ def main() -> None:
     if not text.real:
         raise SystemExit("the study needs the real tiny Shakespeare; set DLBOOK_DATA")
     characters = "".join(sorted(set(text.text)))
-    ids = torch.tensor([characters.index(c) for c in text.text])
+    ids = torch.tensor([characters.index(c) for c in text.text]).to(device())
     cut = len(ids) * 9 // 10
     digest = hashlib.sha256(text.text.encode()).hexdigest()[:16]
     for row in wanted():

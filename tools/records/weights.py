@@ -22,7 +22,7 @@ from torch import nn
 from dlbook_utils import data, records
 from dlbook_utils.foundations.mlp import count_parameters
 from dlbook_utils.generative.diffusion import DenoisingUNet, cosine_schedule, fit_diffusion
-from dlbook_utils.page.devices import seed_everything
+from dlbook_utils.page.devices import device, seed_everything
 from dlbook_utils.records import ledger, provenance
 from dlbook_utils.runner import feed
 
@@ -36,14 +36,15 @@ def main(steps: int = 6000, size: int = 128, seed: int = 0) -> None:
     fashion = data.load("fashion-mnist", "train")
     if not fashion.real:
         raise SystemExit("the weights need the real Fashion-MNIST; set DLBOOK_DATA")
-    images = F.pixel_unshuffle(2 * fashion.pixels() - 1, 2)  # (n, 4, 14, 14)
+    where = device()
+    images = F.pixel_unshuffle(2 * fashion.pixels(where) - 1, 2)  # (n, 4, 14, 14)
     seed_everything(seed)
-    net = DenoisingUNet(**SETTINGS)
+    net = DenoisingUNet(**SETTINGS).to(where)
     plain = net.forward  # bfloat16 for the layers; a decorator, so that no weight stays cached
-    net.forward = torch.autocast("cpu", torch.bfloat16)(plain)  # type: ignore[method-assign]
+    net.forward = torch.autocast(where.type, torch.bfloat16)(plain)  # type: ignore[method-assign]
     start, clock = time.process_time(), time.time()
     average, losses = fit_diffusion(
-        net, images, fashion.y, abar=cosine_schedule(), steps=steps, size=size, lr=2e-3,
+        net, images, fashion.y.to(where), abar=cosine_schedule(), steps=steps, size=size, lr=2e-3,
         decay=0.999, seed=seed,
     )  # fmt: skip
     seconds = round(time.process_time() - start)
@@ -53,7 +54,7 @@ def main(steps: int = 6000, size: int = 128, seed: int = 0) -> None:
         "size": size,
         "parameters": count_parameters(net),
         "loss": round(sum(losses[-500:]) / len(losses[-500:]), 5),
-    } | provenance.origin(torch.device("cpu"), seed, feed.digest("fashion-mnist"), seconds)
+    } | provenance.origin(where, seed, feed.digest("fashion-mnist"), seconds)
     keep("diffusion_fashion", "python -m tools.records.weights", average, run)
     print(json.dumps(run, indent=1), f"{time.time() - clock:.0f} s by the clock")
 
@@ -71,7 +72,7 @@ def keep(name: str, command: str, model: nn.Module, run: dict[str, Any]) -> None
     """
     refuse_known(name)
     line = {"key": name, "name": name, "command": command, "file": f"{name}.safetensors"} | run
-    halves = {key: value.half().contiguous() for key, value in model.state_dict().items()}
+    halves = {key: value.cpu().half().contiguous() for key, value in model.state_dict().items()}
     save_file(halves, RECORD.parent / line["file"])
     ledger.append(RECORD, line)
 

@@ -14,9 +14,11 @@ from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.util.docutils import SphinxDirective
 
+from dlbook_utils.page.claims import origin
 from dlbook_utils.page.mime import WORDS, claim_node
 
 KEPT = ("kind", "statement", "evidence", "outcome", "on", "headline", "breaks_if", "saying")
+MAY_LACK = ("recorded", "fixed")
 SUMMARY = {True: "supported", False: "refuted", None: "untested"}
 
 
@@ -53,7 +55,9 @@ def visit_as_text(writer: Any, node: claim_node) -> None:
 def collect(app: Sphinx, doctree: nodes.document) -> None:
     """Keep the claims of a page that was just read."""
     found = [
-        {"id": node["ids"][0], **{key: node[key] for key in KEPT}}
+        {"id": node["ids"][0]}
+        | {key: node[key] for key in KEPT}
+        | {key: node.get(key, "") for key in MAY_LACK}
         for node in doctree.findall(claim_node)
     ]
     _claims(app.env)[app.env.docname] = found
@@ -115,10 +119,13 @@ def _count(items: list[dict[str, Any]]) -> str:
     tail = (
         f" Of these, {untested} {verb} not tested: the data were not at hand." if untested else ""
     )
+    read = sum(bool(item["recorded"]) for item in items)
+    fixed = sum(bool(item["fixed"]) for item in items)
     return (
         f"The book states {_plural(kinds.count('claim'), 'claim')}, "
         f"{_plural(kinds.count('verdict'), 'verdict')} and "
-        f"{_plural(kinds.count('check'), 'check')}.{tail}"
+        f"{_plural(kinds.count('check'), 'check')}.{tail} "
+        f"Claims and verdicts on a record: {read}; with a test fixed beforehand: {fixed}."
     )
 
 
@@ -141,10 +148,15 @@ def _outcome(item: dict[str, Any]) -> str:
     return WORDS.get(item["outcome"], item["outcome"])
 
 
+def _origin(item: dict[str, Any]) -> str:
+    return origin(item["recorded"], item["fixed"])
+
+
 def _verdict_row(app: Sphinx, here: str, page: str, item: dict[str, Any]) -> list[nodes.Node]:
     saying = nodes.inline("", "", _link(app, here, page, item, f"“{item['statement']}”"))
     where = nodes.inline("", app.env.titles[page].astext())
-    return [saying, nodes.inline("", _outcome(item)), nodes.inline("", item["evidence"]), where]
+    evidence = " · ".join(filter(None, (item["evidence"], _origin(item))))
+    return [saying, nodes.inline("", _outcome(item)), nodes.inline("", evidence), where]
 
 
 def _claim_row(app: Sphinx, here: str, page: str, item: dict[str, Any]) -> nodes.list_item:
@@ -154,7 +166,7 @@ def _claim_row(app: Sphinx, here: str, page: str, item: dict[str, Any]) -> nodes
     if item["kind"] == "check" and item["outcome"] == "holds" and not item["evidence"]:
         return row
     kind = "headline claim" if item["headline"] else item["kind"]
-    words = [f"{kind}, {_outcome(item)}", item["evidence"]]
+    words = [f"{kind}, {_outcome(item)}", item["evidence"], _origin(item)]
     words += [f"breaks if {item['breaks_if']}"] * bool(item["breaks_if"])
     text = " · ".join(word for word in words if word)
     row += nodes.paragraph("", text, classes=["claim-evidence"])
