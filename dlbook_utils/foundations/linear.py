@@ -29,6 +29,7 @@ def batches(n: int, size: int, shuffle: torch.Generator | None = None) -> Iterat
     The order is random if a generator is given; the last batch may be smaller. Raises ValueError
     unless size is 1 or more.
     """
+    check_count(n, "n", 0)
     order = torch.arange(n) if shuffle is None else torch.randperm(n, generator=shuffle)
     yield from order.split(check_count(size, "size"))
 
@@ -126,7 +127,7 @@ def wilson(correct: int, n: int, z: float = 1.96) -> tuple[float, float]:
     p, n = correct / n, float(n)  # type: ignore[assignment]  # a NumPy byte overflows
     centre = (p + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
-    return max(0.0, centre - half), min(1.0, centre + half)
+    return max(centre - half, 0.0), min(centre + half, 1.0)
 
 
 def mean_interval(values: Sequence[float] | np.ndarray, level: float = 0.95) -> tuple[float, float]:

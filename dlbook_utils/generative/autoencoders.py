@@ -61,6 +61,7 @@ def conv_transpose2d(
     """
     if g.shape[1] != len(weight):
         raise ValueError(f"maps have {g.shape[1]} channels, the kernels {len(weight)}")
+    check_count(padding, "padding", 0)
     a, b = weight.shape[2:]
     across, down = b - 1 - padding, a - 1 - padding
     wide = F.pad(spread(g, stride), [across, across, down, down])

@@ -52,7 +52,11 @@ def cosine_schedule(T: int = 1000, s: float = 0.008) -> Tensor:
 
 
 def column(a: Tensor, x: Tensor) -> Tensor:
-    """Give a (n,), or one number, the dtype, device and axes of x, so that they multiply."""
+    """Give a (n,), or one number, the dtype, device and axes of x, so that they multiply.
+
+    Raises TypeError unless x holds floating-point numbers: a share in bytes is 0.
+    """
+    check_inputs(x, where="data")
     return a.to(x).reshape(-1, *[1] * (x.ndim - 1))
 
 
@@ -173,7 +177,7 @@ class DenoisingUNet(nn.Module):
 
     def __init__(self, c: int = 1, width: int = 24, classes: int = 0, T: int = 1000, d: int = 64):
         super().__init__()
-        self.classes, self.T, self.d = classes, T, d
+        self.classes, self.T, self.d = classes, check_count(T, "T"), d
         self.level = nn.Sequential(nn.Linear(d, d), nn.SiLU(), nn.Linear(d, d))
         self.label = nn.Embedding(classes + 1, d)
         self.start = nn.Conv2d(c, width, 3, padding=1)

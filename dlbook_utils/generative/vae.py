@@ -15,7 +15,7 @@ from dlbook_utils.foundations.linear import batches
 from dlbook_utils.foundations.mlp import MLP
 from dlbook_utils.foundations.optimisation import cosine
 from dlbook_utils.page.devices import generator, seed_everything
-from dlbook_utils.page.guards import check_inputs, check_loss, progress
+from dlbook_utils.page.guards import check_inputs, check_loss, check_shape, progress
 
 ZERO = torch.zeros(())
 
@@ -101,7 +101,7 @@ def elbo_terms(model: VAE, x: Tensor, eps: Tensor) -> tuple[Tensor, Tensor]:
         eps: standard normal noise (n, codes).
     """
     m, log_v = model.encode(x)
-    z = reparameterise(m, log_v, eps)
+    z = reparameterise(m, log_v, check_shape(eps, m.shape, "eps"))
     return model.log_p(x, z), kl_gaussians(m, log_v)
 
 

@@ -31,6 +31,8 @@ def check_count(n: Any, name: str, least: int = 1, most: float = inf) -> int:
         raise TypeError(f"{name} must be a whole number, not {n!r}") from None
     if not least <= count <= most:
         wanted = f"{least} or more" if most == inf else f"in {least}..{most}"
+        if most < least:
+            wanted = f"{least} or more, and at most {most}: there is too little to count in"
         raise ValueError(f"{name} must be {wanted}, got {count}")
     return count
 
@@ -211,7 +213,12 @@ def check_number(loss: Tensor, where: str = "evaluation data") -> float:
 
 
 def progress(steps: Iterable[Any], label: str = "") -> Iterable[Any]:
-    """Wrap an iterable in a progress bar where somebody watches; none in the built book."""
+    """Wrap an iterable in a progress bar where somebody watches; none in the built book.
+
+    Raises ValueError for a range that ends before it begins: a negative number of steps.
+    """
+    if isinstance(steps, range) and steps.stop < steps.start:
+        raise ValueError(f"{label or 'steps'} must be 0 or more, got {steps.stop - steps.start}")
     from tqdm.auto import tqdm
 
     return tqdm(steps, desc=label, leave=False, disable=not _watched())

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dlbook_utils.page.guards import check_labels, check_state
+from dlbook_utils.page.guards import check_count, check_labels, check_state
 
 IGNORED = -100  # the target that PyTorch's cross-entropy leaves out
 
@@ -43,7 +43,7 @@ class Alphabet:
         T is the length of the longest word and 1 more. Behind its end a word has inputs 0 and
         targets IGNORED.
         """
-        T = max(map(len, words)) + 1
+        T = max(map(len, words), default=0) + 1
         x = torch.zeros(len(words), T, dtype=torch.int64)
         y = torch.full((len(words), T), IGNORED)
         for i, word in enumerate(words):
@@ -77,7 +77,7 @@ class Ngrams(nn.Module):
 
     def __init__(self, x: Tensor, y: Tensor, K: int, order: int, smoothing: float = 1.0):
         super().__init__()
-        self.order = order
+        self.order = check_count(order, "order", 0)
         here = y != IGNORED
         places = [*(c[here] for c in contexts(x, order)), y[here]]
         counts = torch.full((K,) * (order + 1), float(smoothing), device=x.device)

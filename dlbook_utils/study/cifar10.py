@@ -62,7 +62,7 @@ def least_difference(a: float, b: float, half_a: float, half_b: float) -> float:
 
     `half_a` and `half_b` are half a unit of the last printed place.
     """
-    return max(0.0, abs(a - b) - half_a - half_b)
+    return max(abs(a - b) - half_a - half_b, 0.0)
 
 
 def accuracy_error(p: float, n: int) -> float:
@@ -106,6 +106,8 @@ def reliability(z: Tensor, y: Tensor, bins: int = 15) -> tuple[Tensor, Tensor, T
     Raises ValueError for labels that do not fit.
     """
     check_labels(z, y)
+    if z.isnan().any():
+        raise ValueError(f"{z.isnan().sum()} scores are NaN")
     z, y = z.cpu().double(), y.cpu()
     sure, guess = F.softmax(z, 1).max(1)
     where = (sure * bins).long().clamp(max=bins - 1)

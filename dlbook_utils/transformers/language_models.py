@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from dlbook_utils.foundations.optimisation import cosine
 from dlbook_utils.page.devices import generator
-from dlbook_utils.page.guards import check_count, check_loss
+from dlbook_utils.page.guards import check_count, check_loss, check_shape
 from dlbook_utils.sequences.rnn import sequence_loss
 from dlbook_utils.transformers.transformer import EncoderBlock, causal_mask
 
@@ -186,6 +186,7 @@ class GPT(nn.Module):
 
     def hidden(self, ids: Tensor) -> Tensor:
         """Return a vector for each place, (n, T, d), from which the scores are computed."""
+        check_shape(ids, ["n", "T"], "ids")
         T, block = ids.shape[1], self.places.num_embeddings
         if block < T:
             raise ValueError(f"it reads at most {block} tokens, got {T}")
@@ -229,7 +230,7 @@ def train_language_model(
     """
     adam, g, losses = adamw_for(model, rate), generator(seed), []
     model.train()
-    for t in range(steps):
+    for t in range(check_count(steps, "steps", 0)):
         rising = (t + 1) / (warm + 1)
         factor = rising if t < warm else cosine(t - warm, steps - warm, 0.1)
         for group in adam.param_groups:
@@ -283,7 +284,7 @@ def next_probabilities(
     p = (scores / temperature).softmax(-1)
     ranked, order = p.sort(dim=-1, descending=True)
     better = ranked.float().cumsum(-1) - ranked  # what the better ones sum to
-    stays = (better < top_p) | (top_p >= 1)
+    stays = (better < top_p) | bool(top_p >= 1)
     stays[..., top_k:] &= top_k is None
     p = torch.zeros_like(p).scatter(-1, order, ranked * stays)
     return p / p.sum(-1, keepdim=True)
@@ -298,6 +299,7 @@ def read_on(
     it comes back with T places more. Raises ValueError for a model that also looks to the right,
     whose keys and values change with each token, and for longer texts than it can read.
     """
+    check_shape(ids, ["n", "T"], "ids")
     start = 0 if past is None else past[0][0].shape[2]
     end, block = start + ids.shape[1], model.places.num_embeddings
     if not model.causal or end > block:
@@ -343,6 +345,7 @@ def generate(
     Raises ValueError for a prompt without a token, and like `read_on`.
     """
     model.eval()
+    check_shape(ids, ["n", "T"], "ids")
     check_count(ids.shape[1], "length of the prompt")
     block, start, past = model.places.num_embeddings, 0, None
     for _ in range(length):

@@ -24,7 +24,7 @@ def patches_of(x: Tensor, P: int) -> Tensor:
     Patches come row by row; in each of them first the channels, then rows, then columns. Raises
     ValueError unless squares of P x P pixels tile the images.
     """
-    n, c, h, w = x.shape
+    n, c, h, w = check_shape(x, ["n", "c", "h", "w"], "images").shape
     if P < 1 or h % P or w % P:
         raise ValueError(f"patches of {P} do not tile {h} by {w} pixels")
     x = x.reshape(n, c, h // P, P, w // P, P)
@@ -33,7 +33,7 @@ def patches_of(x: Tensor, P: int) -> Tensor:
 
 def image_of(patches: Tensor, P: int) -> Tensor:
     """Put square images (n, c, h, h) together again from their patches (n, N, c P P)."""
-    n, N, _ = patches.shape
+    n, N, _ = check_shape(patches, ["n", "N", "c P P"], "patches").shape
     grid = round(N**0.5)
     if grid * grid != N:
         raise ValueError(f"{N} patches make no square image")
@@ -125,6 +125,7 @@ def attention_distance(weights: Tensor, P: int) -> Tensor:
     grid = torch.arange(round(N**0.5))
     if len(grid) ** 2 != N:
         raise ValueError(f"{N} patches make no square image")
+    check_shape(weights, ["n", "heads", N, N], "weights")
     at = P * torch.cartesian_prod(grid, grid).to(weights)
     share = weights / weights.sum(-1, keepdim=True)
     return (share * torch.cdist(at, at)).sum(-1).mean((0, 2))

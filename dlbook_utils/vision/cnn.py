@@ -50,6 +50,7 @@ def unfold(
     `kernel` is (a, b), and [..., i, j, p, q] is pixel (i, j) of the window at place (p, q). What
     lies outside the image is `fill`. Also called im2col.
     """
+    check_shape(x, ["n", "c", "h", "w"], "images")
     index = []
     for size, k in zip(x.shape[2:], kernel):
         places = stride * torch.arange(output_size(size, k, stride, padding, dilation))
@@ -71,6 +72,7 @@ def conv2d(
 
     The same numbers as F.conv2d, by one matrix product. Raises ValueError for other shapes.
     """
+    check_shape(weight, ["m", "c", "a", "b"], "weight")
     m, c, *kernel = weight.shape
     check_shape(x, ["n", c, "h", "w"], "images")
     patches = unfold(x, kernel, stride, padding, dilation)  # type: ignore[arg-type]
@@ -83,7 +85,7 @@ def conv2d(
 
 def spread(g: Tensor, stride: int) -> Tensor:
     """Put stride - 1 zeros between neighbouring pixels of (n, c, h, w), in both directions."""
-    n, c, h, w = g.shape
+    n, c, h, w = check_shape(g, ["n", "c", "h", "w"], "g").shape
     wide = g.new_zeros(n, c, stride * (h - 1) + 1, stride * (w - 1) + 1)
     wide[:, :, ::stride, ::stride] = g
     return wide
@@ -97,6 +99,7 @@ def conv2d_backward(
     `g` (n, m, h_out, w_out) is the gradient with respect to what `conv2d` returned, for
     dilation 1. Raises ValueError for other shapes.
     """
+    check_shape(weight, ["m", "c", "a", "b"], "weight")
     a, b = weight.shape[2:]
     out = [output_size(side, k, stride, padding) for side, k in zip(x.shape[2:], (a, b))]
     g = spread(check_shape(g, [len(x), len(weight), *out], "g"), stride)
