@@ -131,7 +131,7 @@ def draw_words(
     place = [*model.parameters(), *model.buffers()][0].device
     x, h = torch.zeros(n, 1, dtype=torch.int64, device=place), None
     written, done = [], torch.zeros(n, dtype=torch.bool)
-    for _ in range(longest):
+    for _ in range(check_count(longest, "longest")):
         scores, h = model.read(x, h)
         p = (scores[:, -1] / temperature).softmax(-1).cpu()
         k = p.multinomial(1, generator=shuffle)[:, 0].masked_fill(done, 0)
