@@ -134,7 +134,7 @@ def enter():
     for layer in ("LayerNorm", "RMSNorm", "BatchNorm"):
         ask(flow + layer, 4)
         ask(flow + layer + "()", 4, call=[f(6, 4)])
-    steep = nn.Parameter(f(3))
+    steep = f(3).requires_grad_()
     steep.grad = f(3, seed=1)
     ask(flow + "clip_gradients", [steep], 1.0)
     reg = "foundations.regularisation."
