@@ -88,7 +88,10 @@ def _data_at_hand() -> str:
     """Return what distinguishes real data from stand-ins in this run."""
     from dlbook_utils import data
 
-    return data.fingerprint()
+    try:
+        return data.fingerprint()
+    except data.DataError as error:  # DLBOOK_DATA is no folder
+        raise SystemExit(str(error)) from None
 
 
 def fetch_data(paths: list[Path]) -> None:
@@ -99,7 +102,11 @@ def fetch_data(paths: list[Path]) -> None:
 
     code = "\n".join(path.read_text("utf8") for path in paths)
     for name in sorted(set(re.findall(r'data\.load\(\s*"([\w-]+)"', code))):
-        if not data.ensure(name):
+        try:
+            there = data.ensure(name)
+        except data.DataError as error:  # DLBOOK_DATA is no folder
+            raise SystemExit(str(error)) from None
+        if not there:
             print(f"  {name}: the real data are not at hand")
 
 

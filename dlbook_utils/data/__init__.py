@@ -15,7 +15,8 @@ place, one line says so, and `.real` is False. `python -m dlbook_utils.data NAME
 from __future__ import annotations
 
 import hashlib
-from typing import overload
+import operator
+from typing import Any, overload
 
 from . import fetch, registry
 from .registry import DataError
@@ -114,8 +115,12 @@ def load(
 
 
 def ensure(name: str) -> bool:
-    """Whether the real set is at hand, after fetching it if need be and if a host answers soon."""
+    """Whether the real set is at hand, after fetching it if need be and if a host answers soon.
+
+    Raises DataError where a given folder is unusable: a wrong setting is no missing set.
+    """
     source = registry.find(name)
+    fetch.given_folder()
     if not source.files:
         return True
     try:
@@ -131,13 +136,23 @@ def _generated(source: registry.Source, split: str, seed: int, n: int | None) ->
     from . import generate
 
     n = source.sizes[split] if n is None else n
-    if not isinstance(n, int) or n < len(source.classes):
-        raise ValueError(f"{source.name}: n must be at least {len(source.classes)}, got {n!r}")
+    seed, n = _whole(source.name, "seed", seed, 0), _whole(source.name, "n", n, len(source.classes))
     stream = 2 * seed + source.splits.index(split)
     x, y = getattr(generate, source.reader)(n, torch.Generator().manual_seed(stream))
     if source.mean:
         return Images(x, y, source.classes, source.name, True, source.mean, source.std)
     return Points(x, y, source.classes, source.name)
+
+
+def _whole(name: str, what: str, value: Any, least: int) -> int:
+    """A whole number of Python or NumPy as an int, not below `least`; else ValueError."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise ValueError(f"{name}: {what} must be a whole number, got {value!r}") from None
+    if number < least:
+        raise ValueError(f"{name}: {what} must be at least {least}, got {number}")
+    return number
 
 
 def _bundled(source: registry.Source, split: str):

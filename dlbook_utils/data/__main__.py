@@ -49,7 +49,8 @@ def main(arguments: list[str] | None = None) -> int:
     names = parser.parse_args(arguments).name or list(registry.SETS)
     try:
         sources = [registry.find(name) for name in names]
-    except ValueError as error:
+        fetch.given_folder()
+    except (ValueError, registry.DataError) as error:
         parser.error(str(error))
     complete = True
     for source in sources:

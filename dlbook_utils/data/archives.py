@@ -5,6 +5,7 @@ member.
 from __future__ import annotations
 
 import hashlib
+import lzma
 import shutil
 import tarfile
 import zipfile
@@ -31,8 +32,14 @@ def unpack(fetched: Path, item: Download, part: Path) -> dict[File, Path]:
     try:
         members = _from_zip if fetched.suffix == ".zip" else _from_tar
         found = members(fetched, wanted, folder)
-    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError) as error:
+    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError) as error:
         raise WrongAnswer(f"sent a damaged archive ({error})") from error
+    except RuntimeError as error:  # encrypted; NotImplementedError: an unknown compression
+        raise WrongAnswer(f"sent an archive that cannot be opened ({error})") from error
+    except OSError as error:
+        if error.errno is None:  # bz2's and gzip's word for damage; a full disk has a number
+            raise WrongAnswer(f"sent a damaged archive ({error})") from error
+        raise
     if missing := wanted.keys() - found.keys():
         raise WrongAnswer(f"sent an archive without {', '.join(sorted(missing))}")
     return {_checked(wanted[name], path): path for name, path in found.items()}

@@ -17,20 +17,31 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
+from dlbook_utils.page.guards import check_count
 
-def _check(x: Tensor, n: int | None = None) -> None:
-    """Raise unless x is a batch of images, and `n`, the number of draws, is its length."""
+
+def _check(x: Tensor) -> None:
+    """Raise unless x is a batch of images."""
+    if not isinstance(x, Tensor):
+        raise TypeError(f"images must be a tensor, not {type(x).__name__}")
     if x.ndim != 4 or not (x.dtype == torch.uint8 or x.is_floating_point()):
         raise ValueError(f"expected uint8 or float (n, c, h, w), got {x.dtype} {tuple(x.shape)}")
-    if n is not None and n != len(x):
-        raise ValueError(f"{n} draws for {len(x)} images")
 
 
 # Shift: pad with zeros, then cut a window of the old size out at a random place.
 
 
+def _draws(x: Tensor, shape: tuple[int, ...], what: str) -> None:
+    """Raise unless `x` holds one draw for each image."""
+    if not isinstance(x, Tensor):
+        raise TypeError(f"{what} must be a tensor, not {type(x).__name__}")
+    if x.shape != shape:
+        raise ValueError(f"{what} must have shape {shape}, got {tuple(x.shape)}")
+
+
 def draw_shifts(n: int, pad: int, generator: Generator) -> Tensor:
     """Top left corners (n, 2), row and column, each uniform in 0 .. 2 pad."""
+    pad = check_count(pad, "pad", 0)
     return torch.randint(0, 2 * pad + 1, (n, 2), generator=generator, device=generator.device)
 
 
@@ -40,7 +51,8 @@ def apply_shift_crop(x: Tensor, corners: Tensor, pad: int) -> Tensor:
     All windows are copied at once: seen as flat memory, a row of a window is w neighbouring values,
     so it is enough to compute where each of the n c h rows begins.
     """
-    _check(x, len(corners))
+    _check(x)
+    _draws(corners, (len(x), 2), "corners")
     n, c, h, w = x.shape
     if int(corners.min()) < 0 or int(corners.max()) > 2 * pad:
         raise ValueError(
@@ -66,12 +78,15 @@ def shift_crop(x: Tensor, pad: int = 4, *, generator: Generator) -> Tensor:
 
 def draw_flips(n: int, p: float, generator: Generator) -> Tensor:
     """Which of n images to flip: bool (n,), each True with probability p."""
+    if not 0 <= p <= 1:
+        raise ValueError(f"p is a probability, 0 to 1, not {p}")
     return torch.rand(n, generator=generator, device=generator.device) < p
 
 
 def apply_flip(x: Tensor, flips: Tensor) -> Tensor:
     """Mirror those images of x (n, c, h, w) left to right for which `flips` (n,) is True."""
-    _check(x, len(flips))
+    _check(x)
+    _draws(flips, (len(x),), "flips")
     n = len(x)
     both = torch.cat(
         [x, x.flip(-1)]
@@ -100,7 +115,8 @@ def apply_rotate(x: Tensor, angles: Tensor, mode: str = "bilinear") -> Tensor:
     "nearest" takes one. The convention is that of torchvision on tensors: pixel centres at half
     integers (align_corners=False), rotation about the middle of the image. uint8 is rounded.
     """
-    _check(x, len(angles))
+    _check(x)
+    _draws(angles, (len(x),), "angles")
     if mode not in ("bilinear", "nearest"):
         raise ValueError(f"mode must be 'bilinear' or 'nearest', got {mode!r}")
     n, _, h, w = x.shape
@@ -139,7 +155,8 @@ def rotate(
 
 def draw_centres(n: int, h: int, w: int, generator: Generator) -> Tensor:
     """Centres (n, 2), row and column, uniform over the h x w pixels."""
-    limits = torch.tensor([h, w], device=generator.device)
+    sides = [check_count(h, "h"), check_count(w, "w")]
+    limits = torch.tensor(sides, device=generator.device)
     return (torch.rand(n, 2, generator=generator, device=generator.device) * limits).long()
 
 
@@ -149,7 +166,9 @@ def apply_cutout(x: Tensor, centres: Tensor, size: int, value: float = 0) -> Ten
     The square reaches from centre - size // 2 on, over `size` pixels, as far as it lies in the
     image. On normalised images the value 0 is the mean colour, as in the paper.
     """
-    _check(x, len(centres))
+    _check(x)
+    _draws(centres, (len(x), 2), "centres")
+    size = check_count(size, "size", 0)
     h, w = x.shape[2:]
     first = (centres.to(x.device) - size // 2)[:, :, None]  # (n, 2, 1)
     row = torch.arange(h, device=x.device) - first[:, 0]  # (n, h), counted from the square's edge
@@ -160,5 +179,6 @@ def apply_cutout(x: Tensor, centres: Tensor, size: int, value: float = 0) -> Ten
 
 def cutout(x: Tensor, size: int = 8, value: float = 0, *, generator: Generator) -> Tensor:
     """Blank a square at a random place of each image; part of it may lie outside."""
+    _check(x)
     n, _, h, w = x.shape
     return apply_cutout(x, draw_centres(n, h, w, generator), size, value)

@@ -21,6 +21,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from dlbook_utils.page.notebook import say
+
 from . import archives, hosts
 from .hosts import PATIENT, QUICK, Patience
 from .registry import DataError, Download, File, Source
@@ -37,7 +39,7 @@ def notice(subject: str, line: str) -> None:
     """Print a line that the reader should see, once per subject and process."""
     if subject not in _told:
         _told.add(subject)
-        print(line, flush=True)
+        say(line)
 
 
 def offline() -> bool:
@@ -174,9 +176,16 @@ def _alone(cache: Path, name: str, patience: Patience):
 
 def addresses(item: Download) -> tuple[str, ...]:
     """Where `item` can be had: the mirrors in `DLBOOK_MIRROR` when it is set, else those of the
-    registry.
+    registry. DataError for a mirror that is no address.
     """
     own = os.environ.get("DLBOOK_MIRROR", "").split()
+    for base in own:
+        parts = urlsplit(base)
+        if parts.scheme not in ("http", "https") or not parts.netloc:
+            raise DataError(
+                f"DLBOOK_MIRROR holds {base!r}, which is no address such as https://host/folder: "
+                "correct it or unset it"
+            )
     return tuple(f"{base.rstrip('/')}/{item.name}" for base in own) or item.urls
 
 
@@ -198,10 +207,12 @@ def _from_first_mirror(item: Download, part: Path, cache: Path, patient: bool, p
             culprit = host if isinstance(error, hosts.NoAnswer) else url
             hosts.remember(cache, culprit, str(error))
             failures.setdefault(str(error), []).append(host)
+        except hosts.NotAsked as error:
+            failures.setdefault(str(error), []).append(host)
         else:
             for file, path in files.items():
                 (cache / file.path).parent.mkdir(parents=True, exist_ok=True)
-                path.chmod(0o644)  # temporary files are private, a cache may be shared
+                path.chmod(0o644 & cache.stat().st_mode)  # as private as the folder, no more
                 path.replace(cache / file.path)
             return
     summary = "; ".join(f"{reason} ({', '.join(who)})" for reason, who in failures.items())
@@ -220,8 +231,10 @@ def _retrieve(item: Download, url: str, part: Path, patience: Patience, progress
     stream = hosts.Stream(item, patience, progress)
     try:
         return Path(pooch.retrieve(url, item.digest, item.name, part, downloader=stream))
-    except ValueError as error:  # pooch's word for a digest that does not match
-        raise hosts.WrongAnswer("sent a file with another digest") from error
+    except ValueError as error:
+        if "does not match the known hash" in str(error):  # pooch's words
+            raise hosts.WrongAnswer("sent a file with another digest") from error
+        raise hosts.NotAsked(f"cannot be asked ({error})") from error
     finally:
         logger.setLevel(level)
 

@@ -41,6 +41,23 @@ class WrongAnswer(Exception):
     """The host answers, but not with this file."""
 
 
+class NotAsked(Exception):
+    """A setting of this machine keeps us from asking: no fault of the host, nothing to remember."""
+
+
+class NotWritten(OSError):
+    """The file cannot be written on this machine, whatever the host sends."""
+
+
+@contextlib.contextmanager
+def _writing():
+    """Tell failures of this machine's disk from those of the network: both are OSErrors."""
+    try:
+        yield
+    except OSError as error:
+        raise NotWritten(*error.args) from error
+
+
 def recall(cache: Path) -> dict[str, str]:
     """Hosts and addresses that failed within the last hour, with the reason."""
     return {key: reason for key, (_, reason) in _entries(cache).items()}
@@ -71,6 +88,18 @@ def remember(cache: Path, key: str, reason: str) -> None:
         temporary.replace(cache / MEMORY)
 
 
+@contextlib.contextmanager
+def _opened(path):
+    """The file at `path`, to be written; what fails when it is closed is the disk's failure."""
+    with _writing():
+        file = Path(path).open("wb")  # noqa: SIM115 (closed below)
+    try:
+        yield file
+    finally:
+        with _writing():
+            file.close()
+
+
 class Stream:
     """A downloader for pooch: streams to a file, with a progress bar, and stops a host that is
     too slow.
@@ -90,7 +119,7 @@ class Stream:
         try:
             with requests.get(url, stream=True, timeout=limits, headers=plain) as answer:
                 self._check_head(answer)
-                with Path(output_file).open("wb") as file:
+                with _opened(output_file) as file:
                     self._copy(answer, file)
         except requests.Timeout as error:
             raise NoAnswer("no answer in time") from error
@@ -99,6 +128,10 @@ class Stream:
             raise NoAnswer("stalled" if stalled else "no connection") from error
         except requests.RequestException as error:
             raise WrongAnswer(f"broke off ({type(error).__name__})") from error
+        except NotWritten:
+            raise
+        except OSError as error:  # settings of this machine: REQUESTS_CA_BUNDLE, a proxy, ...
+            raise NotAsked(f"cannot be asked ({error})") from error
 
     def _check_head(self, answer) -> None:
         """Refuse error codes, web pages and announced sizes that are wrong, before anything is
@@ -129,7 +162,8 @@ class Stream:
         with bar:
             try:
                 while chunk := answer.raw.read1(CHUNK):
-                    file.write(chunk)
+                    with _writing():
+                        file.write(chunk)
                     done += len(chunk)
                     bar.update(len(chunk))
                     self._check_pace(done, time.monotonic() - start)

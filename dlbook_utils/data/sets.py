@@ -6,6 +6,7 @@ Indexing with a slice or an index tensor gives an object of the same class, and 
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -136,15 +137,19 @@ class Lines:
         return len(self.items)
 
     def __getitem__(self, index) -> Lines:
-        """The items at `index`: a slice, an index tensor or a list of positions."""
+        """The items at `index`: a slice, an index tensor, a mask or a list of positions."""
         if isinstance(index, slice):
             return replace(self, items=self.items[index])
         positions = index.tolist() if hasattr(index, "tolist") else index
         if not isinstance(positions, Sequence) or isinstance(positions, str):
             raise TypeError(
-                f"{self.name}: index with a slice or positions, got {type(index).__name__}"
+                f"{self.name}: index with a slice, a mask or positions, got {type(index).__name__}"
             )
-        return replace(self, items=tuple(self.items[i] for i in positions))
+        if positions and all(isinstance(k, bool) for k in positions):
+            if len(positions) != len(self):
+                raise ValueError(f"{self.name}: a mask of {len(positions)} for {len(self)} items")
+            positions = [k for k, wanted in enumerate(positions) if wanted]
+        return replace(self, items=tuple(self.items[operator.index(k)] for k in positions))
 
     def __repr__(self) -> str:
         return f"Lines({self.name}: {len(self)} items{'' if self.real else ', stand-in'})"

@@ -69,7 +69,11 @@ def matmul_nodes(a: Any, b: Any) -> Node:
 
 def power_node(a: Node, k: float) -> Node:
     """Return a to the power of a constant k, elementwise."""
-    return Node(a.data**k, [(a, lambda g: g * k * a.data ** (k - 1))])
+
+    def pull(g):  # the slope of the constant a**0 is 0, at 0, too
+        return g * k * a.data ** (k - 1) if k else 0 * g
+
+    return Node(a.data**k, [(a, pull)])
 
 
 def tanh_node(a: Node) -> Node:
@@ -151,13 +155,13 @@ class Operators:
         return self * -1
 
     def __sub__(self, other: Any) -> Node:
-        return self + other * -1
+        return self + as_node(other) * -1
 
     def __rsub__(self, other: Any) -> Node:
         return self * -1 + other
 
     def __truediv__(self, other: Any) -> Node:
-        return self * other**-1.0
+        return self * as_node(other) ** -1.0
 
     def __rtruediv__(self, other: Any) -> Node:
         return self**-1.0 * other
@@ -195,7 +199,7 @@ class Node(Operators):
         for node in nodes:
             if node.edges:  # leaves keep theirs, so that calls add up as in PyTorch
                 node.grad = 0.0
-        self.grad = np.ones_like(self.data)
+        self.grad = self.grad + np.ones_like(self.data)
         for node in reversed(nodes):
             for parent, pull in node.edges:
                 parent.grad += unbroadcast(pull(node.grad), parent.shape)

@@ -7,24 +7,29 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from dlbook_utils.page.guards import check_shape, widened
+
 
 def standardise_over(x: Tensor, dims: list[int], eps: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Return x with mean 0 and variance 1 over the axes `dims`, and that mean and variance.
+    """Return x with mean 0 and variance 1 over the axes `dims`, and that mean and variance, which
+    are computed, and returned, in float32 where x is in half precision.
 
     The variance is the mean squared distance from the mean (divided by the count, not by one
     less); `eps` is added to it under the root, so that a constant becomes 0. Mean and variance
     keep the axes, with length 1.
     """
-    mean = x.mean(dims, keepdim=True)
-    var = (x - mean).pow(2).mean(dims, keepdim=True)
-    return (x - mean) / torch.sqrt(var + eps), mean, var
+    wide = widened(x)  # squares are too large for half precision
+    mean = wide.mean(dims, keepdim=True)
+    var = (wide - mean).pow(2).mean(dims, keepdim=True)
+    y = (wide - mean) / torch.sqrt(var + eps)
+    return y.to(x.dtype), mean, var
 
 
 class LayerNorm(nn.Module):
     """Standardise each example over its d features, then scale and shift each feature.
 
     Inputs are (..., d): all axes but the last count examples (or positions). Training and
-    evaluation are the same, and no example sees another.
+    evaluation are the same, and no example sees another. Raises ValueError for another d.
     Source: J. L. Ba, J. R. Kiros, G. E. Hinton (2016), arXiv:1607.06450.
     """
 
@@ -35,6 +40,7 @@ class LayerNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
+        check_shape(x, [..., len(self.weight)])
         y, _, _ = standardise_over(x, [-1], self.eps)
         return self.weight * y + self.bias
 
@@ -43,7 +49,8 @@ class RMSNorm(nn.Module):
     """Divide each example by the root mean square of its d features, then scale each feature.
 
     Inputs are (..., d). No mean is subtracted and no shift is added. `eps` stands under the
-    root; nn.RMSNorm takes the machine epsilon of the dtype unless told otherwise.
+    root; nn.RMSNorm takes the machine epsilon of the dtype unless told otherwise. Half precision
+    is squared in float32. Raises ValueError for another d.
     Source: B. Zhang, R. Sennrich (2019), arXiv:1910.07467.
     """
 
@@ -53,8 +60,10 @@ class RMSNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
-        square = x.pow(2).mean(-1, keepdim=True)
-        return self.weight * x / torch.sqrt(square + self.eps)
+        wide = widened(check_shape(x, [..., len(self.weight)]))
+        square = wide.pow(2).mean(-1, keepdim=True)
+        y = self.weight * wide / torch.sqrt(square + self.eps)
+        return y.to(x.dtype)
 
 
 def batch_axes(x: Tensor, d: int) -> tuple[list[int], list[int]]:
@@ -108,6 +117,7 @@ class BatchNorm(nn.Module):
         """Move the running averages towards the statistics of a batch of `count` values."""
         if count < 2:
             raise ValueError(f"a batch needs 2 values per feature or more, got {count}")
+        mean, var = mean.to(self.running_mean), var.to(self.running_var)
         unbiased = var.flatten() * count / (count - 1)
         self.running_mean.lerp_(mean.flatten(), self.momentum)
         self.running_var.lerp_(unbiased, self.momentum)
@@ -120,9 +130,12 @@ def clip_gradients(parameters: Iterable[Tensor], max_norm: float) -> Tensor:
     Works in place on `.grad`, keeps the direction, and returns the length before (0-d). As in
     nn.utils.clip_grad_norm_, 1e-6 is added to the length before dividing by it. What is
     already infinite or NaN cannot be saved: it is NaN afterwards, and all the rest is 0 or NaN.
+    Raises ValueError if there is no gradient at all, or for a negative length.
     Source: R. Pascanu, T. Mikolov, Y. Bengio (2013), arXiv:1211.5063.
     """
     grads = [p.grad for p in parameters if p.grad is not None]
+    if not grads or max_norm < 0:
+        raise ValueError(f"{len(grads)} gradients, max_norm {max_norm}")
     length = torch.stack([g.norm() for g in grads]).norm()
     scale = (max_norm / (length + 1e-6)).clamp(max=1)
     for g in grads:

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dlbook_utils.page.guards import check_labels
+
 
 def soft_threshold(a: Tensor, lam: float | Tensor) -> Tensor:
     """Move each entry of a towards zero by lam, and to zero if it is smaller than that.
@@ -52,7 +54,10 @@ def smooth_targets(y: Tensor, K: int, alpha: float | Tensor) -> Tensor:
 def smoothed_loss(z: Tensor, y: Tensor, alpha: float | Tensor = 0.1) -> Tensor:
     """Return the mean cross-entropy of scores z (..., K) against smoothed classes y (...).
 
+    Raises ValueError for labels that do not fit; none may be left out (-100).
+
     Source: C. Szegedy et al. (2015), arXiv:1512.00567, section 7.
     """
+    check_labels(z, y)
     q = smooth_targets(y, z.shape[-1], alpha)
     return -(q * z.log_softmax(-1)).sum(-1).mean()

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dlbook_utils.page.guards import check_count, check_shape
 from dlbook_utils.vision.cnn import conv2d, spread
 
 
@@ -23,9 +24,11 @@ def unexplained(x: Tensor, x_hat: Tensor) -> Tensor:
 def principal_components(X: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
     """Return the mean (d,), the first k principal directions (d, k) and all variances of X (n, d).
 
-    The variances are the eigenvalues of the covariance matrix (divided by n), largest first.
+    The variances are the eigenvalues of the covariance matrix (divided by n), largest first. Raises
+    ValueError unless k is in 1..min(n, d).
     """
     mean = X.mean(0)
+    check_count(k, "k", 1, min(X.shape))
     _, s, Vt = torch.linalg.svd(X - mean, full_matrices=False)
     return mean, Vt[:k].T, s**2 / len(X)
 
@@ -58,6 +61,7 @@ def conv_transpose2d(
     """
     if g.shape[1] != len(weight):
         raise ValueError(f"maps have {g.shape[1]} channels, the kernels {len(weight)}")
+    check_count(padding, "padding", 0)
     a, b = weight.shape[2:]
     across, down = b - 1 - padding, a - 1 - padding
     wide = F.pad(spread(g, stride), [across, across, down, down])
@@ -69,14 +73,17 @@ def roc_auc(scores: Tensor, is_anomaly: Tensor) -> float:
     """Return the probability that an anomaly scores above a normal example, ties counting half.
 
     `scores` (n,) and `is_anomaly` (n,), bool or 0 and 1. Raises ValueError unless both kinds are
-    there.
+    there, for scores that are NaN and for unequal shapes.
     Source: J. A. Hanley, B. J. McNeil (1982), doi:10.1148/radiology.143.1.7063747.
     """
-    scores, is_anomaly = scores.cpu(), is_anomaly.cpu().bool()
+    scores, is_anomaly = scores.cpu(), is_anomaly.cpu()
+    is_anomaly = check_shape(is_anomaly, scores.shape, "is_anomaly").bool()
+    if scores.isnan().any():
+        raise ValueError(f"{scores.isnan().sum()} scores are NaN")
     _, place, counts = torch.unique(scores, return_inverse=True, return_counts=True)
-    ranks = (counts.cumsum(0) - (counts - 1) / 2)[place].double()
+    ranks = (counts.cumsum(0) - (counts - 1) / 2)[place].cpu().double()
     found, rest = is_anomaly.sum().item(), (~is_anomaly).sum().item()
     if not found or not rest:
         raise ValueError(f"expected both kinds, got {found} anomalies and {rest} normal examples")
-    above = ranks[is_anomaly].sum().item() - found * (found + 1) / 2
+    above = ranks[is_anomaly.cpu()].sum().item() - found * (found + 1) / 2
     return above / (found * rest)

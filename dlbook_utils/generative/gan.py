@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from dlbook_utils.foundations.linear import fit
 from dlbook_utils.foundations.optimisation import cosine
 from dlbook_utils.page.devices import generator, seed_everything
-from dlbook_utils.page.guards import check_loss, progress
+from dlbook_utils.page.guards import check_inputs, check_loss, progress
 from dlbook_utils.vision.cnn import ConvNet
 
 
@@ -161,10 +161,12 @@ def fit_gan(
         seed: of batches and noise.
 
     A row holds "step", "D_loss" and "G_loss". Raises TrainingFailed as soon as a loss is not
-    finite. Source: I. Goodfellow et al. (2014), arXiv:1406.2661, algorithm 1 with one step of D.
+    finite, TypeError or ValueError for images that are no floating-point tensor, or none.
+    Source: I. Goodfellow et al. (2014), arXiv:1406.2661, algorithm 1 with one step of D.
     """
     adams = [torch.optim.Adam(net.parameters(), lr, betas=(beta1, 0.99)) for net in (G, D)]
     draw, history = generator(seed), []
+    check_inputs(images)
     G.train()
     D.train()
     for step in progress(range(steps), "steps"):
@@ -218,8 +220,9 @@ def frechet_between(m1: Tensor, S1: Tensor, m2: Tensor, S2: Tensor) -> float:
 def frechet_distance(a: Tensor, b: Tensor) -> float:
     """Return the squared Fréchet distance of Gaussians fitted to features a (n, d) and b (m, d).
 
-    Computed in float64. With the features of Inception v3 it is called FID. Raises ValueError for
-    other shapes or fewer than two rows. Source: M. Heusel et al. (2017), arXiv:1706.08500.
+    Computed in float64 on the CPU. With the features of Inception v3 it is called FID. Raises
+    ValueError for other shapes or fewer than two rows.
+    Source: M. Heusel et al. (2017), arXiv:1706.08500.
     """
     if a.ndim != 2 or a.shape[1:] != b.shape[1:] or min(len(a), len(b)) < 2:
         raise ValueError(f"expected (n, d) and (m, d), got {tuple(a.shape)}, {tuple(b.shape)}")

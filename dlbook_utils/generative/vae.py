@@ -15,7 +15,7 @@ from dlbook_utils.foundations.linear import batches
 from dlbook_utils.foundations.mlp import MLP
 from dlbook_utils.foundations.optimisation import cosine
 from dlbook_utils.page.devices import generator, seed_everything
-from dlbook_utils.page.guards import check_loss, progress
+from dlbook_utils.page.guards import check_inputs, check_loss, check_shape, progress
 
 ZERO = torch.zeros(())
 
@@ -101,7 +101,7 @@ def elbo_terms(model: VAE, x: Tensor, eps: Tensor) -> tuple[Tensor, Tensor]:
         eps: standard normal noise (n, codes).
     """
     m, log_v = model.encode(x)
-    z = reparameterise(m, log_v, eps)
+    z = reparameterise(m, log_v, check_shape(eps, m.shape, "eps"))
     return model.log_p(x, z), kl_gaussians(m, log_v)
 
 
@@ -127,15 +127,17 @@ def train_vae(
         floor: nats per code, on average over the batch, that the KL term does not charge for.
 
     The learning rate falls to 0 along a cosine. A row holds "epoch", "log_p" and "kl", means over
-    the epoch's batches. Raises TrainingFailed as soon as the loss is not finite.
+    the epoch's batches. Raises TrainingFailed as soon as the loss is not finite, TypeError or
+    ValueError for images that are no floating-point tensor, or none.
     """
     nets = [p for p in model.parameters() if p is not model.log_v]
     adam = torch.optim.Adam(
         [{"params": nets}, {"params": [model.log_v], "lr": 10 * lr}],  # type: ignore[arg-type]
         lr,
     )
-    fall = torch.optim.lr_scheduler.LambdaLR(adam, lambda epoch: cosine(epoch, epochs))
+    fall = torch.optim.lr_scheduler.LambdaLR(adam, lambda epoch: cosine(epoch, epochs or 1))
     draw, history = generator(seed), []
+    check_inputs(x)
     for epoch in progress(range(epochs), "epochs"):
         weight = beta * min(1.0, epoch / warm) if warm else beta
         sums = torch.zeros(2)

@@ -14,7 +14,11 @@ from typing import Any
 _MODULES = {
     "claims": ("ClaimFailed", "check", "check_answer", "claim", "glue", "verdict"),
     "devices": ("budget", "device", "generator", "seed_everything"),
-    "guards": ("TrainingFailed", "check_data", "check_loss", "check_scores", "progress"),
+    "guards": (
+        *("TrainingFailed", "check_batches", "check_count", "check_data", "check_inputs"),
+        *("check_labels", "check_loss", "check_number", "check_scores", "check_shape"),
+        *("check_sides", "check_state", "checked_pair", "progress", "widened"),
+    ),
     "interactive": ("explore",),
     "plotting": (
         *("COLORS", "decision_regions", "heat_map", "image_grid", "intervals", "label_line"),

@@ -13,13 +13,12 @@ from __future__ import annotations
 
 import difflib
 import html
-import os
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from dlbook_utils.page import palette
-from dlbook_utils.page.notebook import display_bundle
+from dlbook_utils.page.notebook import display_bundle, say, strict
 from dlbook_utils.page.sayings import SAYINGS
 
 MIME = "application/vnd.dlbook.claim+json"
@@ -182,19 +181,14 @@ def check_answer(name: str, answer: Any, test: Callable[[Any], Any]) -> None:
         test: called with the answer; its truth says whether the answer is right.
     """
     if answer is ... or answer is None:
-        print(f"{name}: not yet. Write your answer in place of the dots and run the cell again.")
+        say(f"{name}: not yet. Write your answer in place of the dots and run the cell again.")
         return
     try:
         right = bool(test(answer))
     except Exception as error:  # the reader's code may do anything
-        print(f"{name}: not yet ({type(error).__name__}: {error})")
+        say(f"{name}: not yet ({type(error).__name__}: {error})")
         return
-    print(f"{name}: correct." if right else f"{name}: not yet. That is not the expected result.")
-
-
-def strict() -> bool:
-    """Whether failing claims raise: ``DLBOOK_STRICT=1``, as in the book's build and tests."""
-    return os.environ.get("DLBOOK_STRICT") == "1"
+    say(f"{name}: correct." if right else f"{name}: not yet. That is not the expected result.")
 
 
 def _one_bool(holds: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 import random
 from typing import TypeVar
@@ -52,6 +53,10 @@ def generator(seed: int = 0) -> torch.Generator:
 
 def _shifted(seed: int) -> int:
     """Shift a seed by ``DLBOOK_SEED_OFFSET``: ``make robust`` runs the book on other seeds."""
+    try:
+        seed = operator.index(seed)  # a NumPy integer, too
+    except TypeError:
+        raise TypeError(f"a seed is a non-negative integer, not {seed!r}") from None
     if seed < 0:
         raise ValueError(f"a seed is a non-negative integer, not {seed}")
     return seed + 100_000 * int(os.environ.get("DLBOOK_SEED_OFFSET", "0"))

@@ -1,18 +1,20 @@
 """Figures with a slider: live in a notebook, and still alive in the static page.
 
-In a notebook the figure is an ipywidget and drawn anew for each value. In the book's build every
-frame is drawn once and put under the page's own slider, which needs neither a kernel nor a widget
-library.
+In a notebook the figure is an ipywidget and drawn anew for each value. In the book's build, and in
+its tests (``DLBOOK_STRICT=1``), every frame is drawn once and put under the page's own slider,
+which needs neither a kernel nor a widget library: live widgets may hang a notebook that nobody
+watches.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
 
-from dlbook_utils.page.notebook import building, display_bundle
+from dlbook_utils.page.notebook import building, display_bundle, strict
 from dlbook_utils.page.plotting import to_svg
 
 MIME = "application/vnd.dlbook.frames+json"
@@ -41,14 +43,19 @@ def explore(
     """
     if len(values) == 0 or not alt:
         raise ValueError(f"explore needs values and an alt text, got {values!r} and {alt!r}")
-    describe = alt if callable(alt) else lambda value: alt.format(value=value)
-    if building():
+    describe = alt if callable(alt) else lambda value: _filled(alt, value)
+    if building() or strict():
         frames = [_frame(draw, value) for value in values]
         texts = [describe(value) for value in values]
         content = {"label": label, "values": [str(value) for value in values], "frames": frames}
         display_bundle({"text/plain": texts[0], MIME: content | _words(texts, caption, name)})
     else:
         _widget(draw, label, values)
+
+
+def _filled(alt: str, value: Any) -> str:
+    """Return a text with the value, as in ``{value:.1f}``, and other braces as they are."""
+    return re.sub(r"\{value(?::([^{}]*))?\}", lambda found: format(value, found[1] or ""), alt)
 
 
 def _words(alts: list[str], caption: str, name: str) -> dict[str, Any]:

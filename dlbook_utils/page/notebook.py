@@ -3,12 +3,31 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import Any
 
 
 def building() -> bool:
     """Whether the book's site is being built (``DLBOOK_BUILD=1``)."""
     return os.environ.get("DLBOOK_BUILD") == "1"
+
+
+def strict() -> bool:
+    """Whether failing claims raise: ``DLBOOK_STRICT=1``, as in the book's build and tests."""
+    return os.environ.get("DLBOOK_STRICT") == "1"
+
+
+SUBSTITUTES = str.maketrans({"✓": "[ok]", "✗": "[fails]", "–": "-", "…": "..."})
+
+
+def say(text: str) -> None:
+    """Print a line with what the stream can show: on Windows, or into a file, often not Unicode."""
+    try:
+        print(text, flush=True)
+    except UnicodeEncodeError:
+        encoding = sys.stdout.encoding or "ascii"
+        plain = text.translate(SUBSTITUTES).encode(encoding, "backslashreplace")
+        print(plain.decode(encoding), flush=True)
 
 
 def display_bundle(bundle: dict[str, Any], metadata: dict[str, Any] | None = None) -> None:
@@ -23,4 +42,4 @@ def display_bundle(bundle: dict[str, Any], metadata: dict[str, Any] | None = Non
     if shell is not None:
         display(bundle, raw=True, metadata=metadata)
     elif "text/plain" in bundle:
-        print(bundle["text/plain"])
+        say(bundle["text/plain"])

@@ -19,6 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dlbook_utils.page import palette
+from dlbook_utils.page.guards import check_count, check_shape
 from dlbook_utils.page.notebook import building
 
 # The light colours are the sentinels in which figures are drawn.
@@ -73,9 +74,17 @@ def to_svg(fig: Figure) -> str:
 
 
 def adapt(svg: str) -> str:
-    """Replace the sentinel colours of an SVG by variables that follow the colour scheme."""
-    for name, color in PALETTE.items():
-        svg = re.sub(color.light, f"var(--{name})", svg, flags=re.IGNORECASE)
+    """Replace the sentinel colours of an SVG by variables that follow the colour scheme.
+
+    Only inside tags: a text that says "#0a67ad" goes on saying so.
+    """
+    names = {color.light.lower(): f"var(--{name})" for name, color in PALETTE.items()}
+    colours = re.compile("|".join(names), re.IGNORECASE)
+
+    def recoloured(tag: re.Match[str]) -> str:
+        return colours.sub(lambda colour: names[colour[0].lower()], tag[0])
+
+    svg = re.sub(r"<!--.*?-->|<[a-zA-Z][^>]*>", _unless_comment(recoloured), svg, flags=re.DOTALL)
     start = svg.index(">", svg.index("<svg")) + 1
     return svg[:start] + palette.scheme(PALETTE) + svg[start:]
 
@@ -91,18 +100,29 @@ def learning_curves(
     Arguments:
         histories: one history per run (seed), each a list of dicts with "epoch".
         keys: what to draw; a key starting with train, valid or test gets that concept's colour.
+            One that no history has, such as "valid_loss" without validation, is left out.
         labels: how a key is called at the end of its line, if not by its own name.
+
+    Where histories differ in length, an epoch shows those that reached it. Raises ValueError
+    without a history, and if none has any of the keys.
     """
+    drawn = [key for key in keys if any(key in row for history in histories for row in history)]
+    if not drawn:
+        raise ValueError(f"expected histories with {', '.join(keys)}, got {histories!r:.200}")
     ax = ax or plt.subplots()[1]
     cycle = iter(CYCLE)
-    for key in keys:
+    for key in drawn:
         color = COLORS.get(key.split("_")[0]) or COLORS[next(cycle)]
-        runs = np.array([[row[key] for row in history] for history in histories])
-        epochs = [row["epoch"] for row in histories[0]]
-        ax.plot(epochs, runs.mean(0), color=color)
-        if len(runs) > 1:
-            ax.fill_between(epochs, runs.min(0), runs.max(0), color=color, alpha=0.2, lw=0)
-        label_line(ax, epochs[-1], runs.mean(0)[-1], labels.get(key, key.replace("_", " ")), color)
+        reached: dict[float, list[float]] = {}
+        for row in (row for history in histories for row in history if key in row):
+            reached.setdefault(row["epoch"], []).append(row[key])
+        epochs = sorted(reached)
+        means = [float(np.mean(reached[epoch])) for epoch in epochs]
+        ax.plot(epochs, means, color=color)
+        if len(histories) > 1:
+            low, high = ([end(reached[epoch]) for epoch in epochs] for end in (min, max))
+            ax.fill_between(epochs, low, high, color=color, alpha=0.2, lw=0)
+        label_line(ax, epochs[-1], means[-1], labels.get(key, key.replace("_", " ")), color)
     ax.set_xlabel("epoch")
     return ax
 
@@ -124,15 +144,18 @@ def image_grid(
     """Draw images (n, c, h, w), c = 1 or 3, uint8 or float in [0, 1], in a grid with titles."""
     if images.ndim != 4 or images.shape[1] not in (1, 3) or len(images) == 0:
         raise ValueError(f"expected images of shape (n, 1 or 3, h, w), got {tuple(images.shape)}")
-    columns = min(columns, len(images))
+    if titles is not None and len(titles) != len(images):
+        raise ValueError(f"{len(titles)} titles for {len(images)} images")
+    columns = min(check_count(columns, "columns"), len(images))
     rows = -(-len(images) // columns)
     height = size * (1.45 if titles is not None else 1.08)
     fig, axes = plt.subplots(rows, columns, figsize=(size * columns * 1.08, height * rows))
     top = 255 if images.dtype == torch.uint8 else 1
+    images = images.detach().cpu() if images.dtype == torch.uint8 else images.detach().cpu().float()
     for k, ax in enumerate(np.atleast_1d(axes).flat):
         ax.axis("off")
         if k < len(images):
-            ax.imshow(images[k].permute(1, 2, 0).cpu().numpy(), cmap=cmap, vmin=0, vmax=top)
+            ax.imshow(images[k].permute(1, 2, 0).numpy(), cmap=cmap, vmin=0, vmax=top)
             if titles is not None:
                 ax.set_title(titles[k], fontsize=8, pad=2)
     return fig
@@ -147,14 +170,19 @@ def decision_regions(
 ) -> Axes:
     """Draw points (n, 2) coloured by label (n,) over the regions that a classifier assigns.
 
-    `predict` maps points (m, 2) to labels (m,), integers from 0.
+    `predict` maps points (m, 2), on the device and of the dtype of x, to labels (m,), integers
+    from 0. Raises ValueError for other shapes.
     """
+    check_shape(x, ["n", 2], "x")
+    check_shape(y, [len(x)], "y")
+    steps = check_count(steps, "steps", 2)
     ax = ax or plt.subplots(figsize=(3.4, 3.4))[1]
+    x, y, place = x.detach().cpu(), y.detach().cpu(), x
     (left, bottom), (right, top) = x.min(0).values.tolist(), x.max(0).values.tolist()
     pad = 0.08 * max(right - left, top - bottom)
     across = torch.linspace(left - pad, right + pad, steps)
     up = torch.linspace(bottom - pad, top + pad, steps)
-    grid = torch.cartesian_prod(across, up)
+    grid = torch.cartesian_prod(across, up).to(place)
     with torch.no_grad():
         regions = predict(grid).reshape(steps, steps).T.cpu().numpy()
     names = ("negative", "positive", "green", "purple", "gold", "sky")
@@ -162,7 +190,7 @@ def decision_regions(
         color = COLORS[names[int(k) % len(names)]]
         here = y == k
         ax.contourf(across, up, regions == k, levels=[0.5, 1.5], colors=[color], alpha=0.18)
-        ax.plot(*x[here].T, "os^Dv*"[int(k) % 6], color=color, ms=4, mew=0)
+        ax.plot(*x[here].float().T, "os^Dv*"[int(k) % 6], color=color, ms=4, mew=0)
     ax.set_xlabel("$x_1$")
     ax.set_ylabel("$x_2$")
     return ax
@@ -182,7 +210,9 @@ def heat_map(
 
     A diverging map is centred on 0; any other runs from the least value to the greatest.
     """
-    values = np.asarray(torch.as_tensor(values).detach().cpu())
+    values = np.asarray(torch.as_tensor(values).detach().cpu().double())
+    if values.ndim != 2 or values.size == 0:
+        raise ValueError(f"expected a matrix (rows, columns), got shape {values.shape}")
     ax = ax or plt.subplots(figsize=(4.2, 3.6))[1]
     reach = np.abs(values).max()
     low, high = (-reach, reach) if diverging else (values.min(), values.max())
@@ -212,8 +242,12 @@ def intervals(
 ) -> Axes:
     """Draw a mean with its interval per name, names on the left, the first on top.
 
-    An error is a half-width, or a pair (below, above) of distances from the mean.
+    An error is a half-width, or a pair (below, above) of distances from the mean. Raises
+    ValueError unless there are as many means and errors as names, one at least.
     """
+    if not len(names) == len(means) == len(errors) or len(names) == 0:
+        counts = f"{len(names)} names, {len(means)} means, {len(errors)} errors"
+        raise ValueError(f"expected as many of each, got {counts}")
     ax = ax or plt.subplots(figsize=(5.2, 0.42 * len(names) + 0.7))[1]
     pairs = [error if isinstance(error, (tuple, list)) else (error, error) for error in errors]
     places = range(len(names))[::-1]
@@ -225,6 +259,10 @@ def intervals(
     ax.grid(axis="x")
     ax.set_xlabel(label)
     return ax
+
+
+def _unless_comment(change: Callable[[re.Match[str]], str]) -> Callable[[re.Match[str]], str]:
+    return lambda found: found[0] if found[0].startswith("<!") else change(found)
 
 
 def _adapted(draw: Callable[[Figure], str]) -> Callable[[Figure], str]:

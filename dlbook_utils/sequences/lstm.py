@@ -10,6 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from dlbook_utils.page.guards import check_state
+
 
 def zero_state(X: Tensor, d: int, m: int) -> Tensor:
     """Return a first state (n, m) of zeros for inputs X (n, T, d); ValueError for other inputs."""
@@ -55,7 +57,7 @@ class LSTM(nn.Module):
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         h = c = zero_state(X, self.W_xh.shape[1], self.W_hh.shape[1])
         if state is not None:
-            h, c = state
+            h, c = check_state(state, h, c)
         states = []
         for from_x in (X @ self.W_xh.T + self.b).unbind(1):
             i, f, g, o = self.gates(from_x + h @ self.W_hh.T)
@@ -91,7 +93,7 @@ class GRU(nn.Module):
 
     def forward(self, X: Tensor, h: Tensor | None = None) -> tuple[Tensor, Tensor]:
         zeros = zero_state(X, self.W_xh.shape[1], self.W_hh.shape[1])
-        h = zeros if h is None else h
+        h = zeros if h is None else check_state(h, zeros)
         states = []
         for from_x in (X @ self.W_xh.T + self.b).unbind(1):
             x_r, x_z, x_n = from_x.chunk(3, dim=-1)

@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dlbook_utils.page.guards import check_count, check_labels, check_state
+
 IGNORED = -100  # the target that PyTorch's cross-entropy leaves out
 
 
@@ -21,11 +23,15 @@ class Alphabet:
     """The characters of some words, numbered from 1; 0 is the mark at both ends of a word, a dot,
     which no word may hold.
 
-    Raises KeyError for a character that none of the words had.
+    Raises ValueError for a word with a dot, and KeyError for a character that none of the words
+    had.
     """
 
     def __init__(self, words: Sequence[str]):
-        self.characters = [".", *sorted(set("".join(words)))]
+        letters = set("".join(words))
+        if "." in letters:
+            raise ValueError("the dot is the mark: no word may hold it")
+        self.characters = [".", *sorted(letters)]
         self.ids = {c: k for k, c in enumerate(self.characters)}
 
     def __len__(self) -> int:
@@ -37,7 +43,7 @@ class Alphabet:
         T is the length of the longest word and 1 more. Behind its end a word has inputs 0 and
         targets IGNORED.
         """
-        T = max(map(len, words)) + 1
+        T = max(map(len, words), default=0) + 1
         x = torch.zeros(len(words), T, dtype=torch.int64)
         y = torch.full((len(words), T), IGNORED)
         for i, word in enumerate(words):
@@ -71,7 +77,7 @@ class Ngrams(nn.Module):
 
     def __init__(self, x: Tensor, y: Tensor, K: int, order: int, smoothing: float = 1.0):
         super().__init__()
-        self.order = order
+        self.order = check_count(order, "order", 0)
         here = y != IGNORED
         places = [*(c[here] for c in contexts(x, order)), y[here]]
         counts = torch.full((K,) * (order + 1), float(smoothing), device=x.device)
@@ -92,8 +98,10 @@ class Ngrams(nn.Module):
 def sequence_loss(scores: Tensor, y: Tensor) -> Tensor:
     """Return the mean cross-entropy, in nats, of scores (n, T, K) for targets y (n, T).
 
-    It is a mean over the places whose target is not IGNORED.
+    It is a mean over the places whose target is not IGNORED. Raises ValueError for targets of
+    another shape, out of range, or all IGNORED.
     """
+    check_labels(scores, y, IGNORED)
     return F.cross_entropy(scores.flatten(0, 1), y.flatten(), ignore_index=IGNORED)
 
 
@@ -118,12 +126,12 @@ def draw_words(
     `read` maps ids (n, T) and its memory so far, or None, to scores (n, T, K) and its memory.
     The higher the temperature, the more daring the choice. Raises ValueError unless it is > 0.
     """
-    if temperature <= 0:
+    if not temperature > 0:
         raise ValueError(f"a temperature is positive, got {temperature}")
     place = [*model.parameters(), *model.buffers()][0].device
     x, h = torch.zeros(n, 1, dtype=torch.int64, device=place), None
     written, done = [], torch.zeros(n, dtype=torch.bool)
-    for _ in range(longest):
+    for _ in range(check_count(longest, "longest")):
         scores, h = model.read(x, h)
         p = (scores[:, -1] / temperature).softmax(-1).cpu()
         k = p.multinomial(1, generator=shuffle)[:, 0].masked_fill(done, 0)
@@ -158,8 +166,8 @@ class RNN(nn.Module):
         if X.ndim != 3 or X.shape[2] != self.W_xh.shape[1]:
             d = self.W_xh.shape[1]
             raise ValueError(f"expected inputs (n, T, {d}), got {tuple(X.shape)}")
-        if h is None:
-            h = X.new_zeros(len(X), len(self.b))
+        zeros = X.new_zeros(len(X), len(self.b))
+        h = zeros if h is None else check_state(h, zeros)
         states = []
         for from_x in (X @ self.W_xh.T + self.b).unbind(1):
             h = self.phi(from_x + h @ self.W_hh.T)

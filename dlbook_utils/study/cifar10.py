@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dlbook_utils.page.guards import check_count, check_labels, check_shape
+
 
 def harmonic(p: float, r: float) -> float:
     """The harmonic mean of two numbers, such as precision and recall; 0 where both are 0."""
@@ -34,7 +36,8 @@ def class_scores(confusion) -> tuple[Tensor, Tensor, Tensor]:
     `confusion` (..., k, k) counts images, its rows are the true classes. A class that is never
     called has precision 0, one that does not occur has recall 0.
     """
-    c = torch.as_tensor(confusion).double()
+    c = torch.as_tensor(confusion).cpu().double()
+    check_shape(c, [..., c.shape[-1], c.shape[-1]], "confusion")
     hits = c.diagonal(dim1=-2, dim2=-1)
     called, there = c.sum(-2), c.sum(-1)
     return (
@@ -59,11 +62,15 @@ def least_difference(a: float, b: float, half_a: float, half_b: float) -> float:
 
     `half_a` and `half_b` are half a unit of the last printed place.
     """
-    return max(0.0, abs(a - b) - half_a - half_b)
+    return max(abs(a - b) - half_a - half_b, 0.0)
 
 
 def accuracy_error(p: float, n: int) -> float:
-    """The standard error of an accuracy p (0 to 1) over n independent images."""
+    """The standard error of an accuracy p (0 to 1) over n independent images; ValueError for other
+    numbers, such as a percentage.
+    """
+    if not 0 <= p <= 1 or n < 1:
+        raise ValueError(f"expected 0 <= p <= 1 and n >= 1, got {p}, {n}")
     return math.sqrt(p * (1 - p) / n)
 
 
@@ -74,7 +81,7 @@ def paired_error(p: float, q: float, d: float, n: int) -> float:
     Raises ValueError if there are no such models.
     """
     least, most = abs(p - q), min(p + q, 2 - p - q)
-    if not least - 1e-9 <= d <= most + 1e-9:  # 0.8 - 0.7 is above 0.1
+    if n < 1 or not least - 1e-9 <= d <= most + 1e-9:  # 0.8 - 0.7 is above 0.1
         raise ValueError(f"accuracies {p} and {q} do not allow d = {d}")
     return math.sqrt((d - (p - q) ** 2) / n)
 
@@ -85,7 +92,8 @@ def mcnemar(only_first: int, only_second: int) -> float:
     The arguments count the images on which exactly one of two models is right.
     Source: Q. McNemar (1947), doi:10.1007/BF02295996.
     """
-    n, most = only_first + only_second, max(only_first, only_second)
+    counts = [check_count(k, "a count", 0) for k in (only_first, only_second)]
+    n, most = sum(counts), max(counts)
     tail = sum(math.comb(n, k) for k in range(most, n + 1))
     return min(1.0, 2 * tail / 2**n)
 
@@ -94,9 +102,14 @@ def reliability(z: Tensor, y: Tensor, bins: int = 15) -> tuple[Tensor, Tensor, T
     """Return number of images, mean confidence and accuracy of each bin that is not empty.
 
     z (n, k) are scores before the softmax, y int64 (n,) the true classes. Images are sorted by
-    their largest probability into `bins` bins of equal width.
+    their largest probability into `bins` bins of equal width. Computed in float64 on the CPU.
+    Raises ValueError for labels that do not fit.
     """
-    sure, guess = F.softmax(z.double(), 1).max(1)
+    check_labels(z, y)
+    if z.isnan().any():
+        raise ValueError(f"{z.isnan().sum()} scores are NaN")
+    z, y = z.cpu().double(), y.cpu()
+    sure, guess = F.softmax(z, 1).max(1)
     where = (sure * bins).long().clamp(max=bins - 1)
     n = torch.bincount(where, minlength=bins).double()
     c = torch.bincount(where, weights=sure, minlength=bins)

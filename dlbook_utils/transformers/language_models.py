@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from dlbook_utils.foundations.optimisation import cosine
 from dlbook_utils.page.devices import generator
+from dlbook_utils.page.guards import check_count, check_loss, check_shape
 from dlbook_utils.sequences.rnn import sequence_loss
 from dlbook_utils.transformers.transformer import EncoderBlock, causal_mask
 
@@ -51,8 +52,9 @@ class Characters:
 def merge(ids: Sequence[int], pair: Pair, new: int) -> list[int]:
     """Replace each occurrence of a pair of neighbours, from the left, by one new id."""
     out: list[int] = []
+    left, right = pair
     for k in ids:
-        if out and (out[-1], k) == pair:
+        if out and out[-1] == left and k == right:
             out[-1] = new
         else:
             out.append(k)
@@ -99,6 +101,7 @@ class BPE:
     """
 
     def __init__(self, merges: Sequence[Pair]):
+        merges = [(int(a), int(b)) for a, b in merges]  # a tensor's, too
         self.ranks = {pair: 256 + k for k, pair in enumerate(merges)}
         self.pieces = [bytes([b]) for b in range(256)]
         for a, b in merges:
@@ -183,6 +186,7 @@ class GPT(nn.Module):
 
     def hidden(self, ids: Tensor) -> Tensor:
         """Return a vector for each place, (n, T, d), from which the scores are computed."""
+        check_shape(ids, ["n", "T"], "ids")
         T, block = ids.shape[1], self.places.num_embeddings
         if block < T:
             raise ValueError(f"it reads at most {block} tokens, got {T}")
@@ -197,7 +201,11 @@ class GPT(nn.Module):
 
 
 def draw_blocks(ids: Tensor, n: int, T: int, g: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Return n random stretches of a text as x (n, T), and y, what follows each token of x."""
+    """Return n random stretches of a text as x (n, T), and y, what follows each token of x.
+
+    Raises ValueError unless T is in 1..len(ids) - 1.
+    """
+    check_count(T, "T", 1, len(ids) - 1)
     starts = torch.randint(len(ids) - T, (n, 1), generator=g).to(ids.device)
     places = starts + torch.arange(T, device=ids.device)
     return ids[places], ids[places + 1]
@@ -218,22 +226,22 @@ def train_language_model(
     """Train on the batches (x, y) that `draw` draws; return the loss of each step, in nats.
 
     The rate rises for `warm` steps and falls along half a cosine to a tenth; gradients longer
-    than 1 are cut.
+    than 1 are cut. Raises TrainingFailed as soon as the loss is not finite.
     """
     adam, g, losses = adamw_for(model, rate), generator(seed), []
     model.train()
-    for t in range(steps):
+    for t in range(check_count(steps, "steps", 0)):
         rising = (t + 1) / (warm + 1)
         factor = rising if t < warm else cosine(t - warm, steps - warm, 0.1)
         for group in adam.param_groups:
             group["lr"] = rate * factor
         x, y = draw(g)
         loss = sequence_loss(model(x), y)
+        losses.append(check_loss(loss, 1, t + 1))
         adam.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         adam.step()
-        losses.append(loss.item())
     return losses
 
 
@@ -243,6 +251,7 @@ def token_losses(model: nn.Module, ids: Tensor, T: int, n: int = 64) -> Tensor:
 
     The text is read in stretches of T tokens that do not overlap, n at a time.
     """
+    check_count(T, "T", 1, len(ids) - 1)
     model.eval()
     whole = (len(ids) - 1) // T * T
     x, y = ids[:whole].view(-1, T), ids[1 : whole + 1].view(-1, T)
@@ -274,7 +283,8 @@ def next_probabilities(
         )
     p = (scores / temperature).softmax(-1)
     ranked, order = p.sort(dim=-1, descending=True)
-    stays = ranked.cumsum(-1) - ranked < top_p  # what the better ones sum to
+    better = ranked.float().cumsum(-1) - ranked  # what the better ones sum to
+    stays = (better < top_p) | bool(top_p >= 1)
     stays[..., top_k:] &= top_k is None
     p = torch.zeros_like(p).scatter(-1, order, ranked * stays)
     return p / p.sum(-1, keepdim=True)
@@ -286,10 +296,17 @@ def read_on(
     """Return the scores (n, T, K) after ids (n, T) that follow what `past` was made from.
 
     The past is a pair of keys and values (n, heads, S, d / heads) for each block of the model;
-    it comes back with T places more.
+    it comes back with T places more. Raises ValueError for a model that also looks to the right,
+    whose keys and values change with each token, and for longer texts than it can read.
     """
+    check_shape(ids, ["n", "T"], "ids")
     start = 0 if past is None else past[0][0].shape[2]
-    end = start + ids.shape[1]
+    end, block = start + ids.shape[1], model.places.num_embeddings
+    if not model.causal or end > block:
+        raise ValueError(
+            f"only a causal model reads on, {block} tokens at "
+            f"most: causal = {model.causal}, {end} tokens"
+        )
     mask, grown = causal_mask(end, ids.device)[start:], []
     x = model.table(ids) + model.places.weight[start:end]
     layer: Any  # nn.ModuleList does not say what it holds
@@ -324,12 +341,16 @@ def generate(
         g: where the random numbers come from.
         temperature, top_k, top_p: as in next_probabilities.
         cached: keep keys and values, instead of computing all of them for each token.
+
+    Raises ValueError for a prompt without a token, and like `read_on`.
     """
     model.eval()
+    check_shape(ids, ["n", "T"], "ids")
+    check_count(ids.shape[1], "length of the prompt")
     block, start, past = model.places.num_embeddings, 0, None
     for _ in range(length):
         if ids.shape[1] - start > block:
-            start, past = ids.shape[1] - block // 2, None
+            start, past = ids.shape[1] - max(block // 2, 1), None
         if cached:
             new = ids[:, start:] if past is None else ids[:, -1:]
             scores, past = read_on(model, new, past)

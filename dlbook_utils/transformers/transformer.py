@@ -63,7 +63,7 @@ class MultiHeadAttention(nn.Module):
 
     def __init__(self, d: int, heads: int):
         super().__init__()
-        if d % heads:
+        if heads < 1 or d % heads:
             raise ValueError(f"{heads} heads cannot share {d} features")
         self.heads = heads
         self.query, self.key = nn.Linear(d, d), nn.Linear(d, d)

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dlbook_utils.page.guards import check_shape
 from dlbook_utils.transformers.transformer import EncoderBlock
 
 
@@ -23,8 +24,8 @@ def patches_of(x: Tensor, P: int) -> Tensor:
     Patches come row by row; in each of them first the channels, then rows, then columns. Raises
     ValueError unless squares of P x P pixels tile the images.
     """
-    n, c, h, w = x.shape
-    if h % P or w % P:
+    n, c, h, w = check_shape(x, ["n", "c", "h", "w"], "images").shape
+    if P < 1 or h % P or w % P:
         raise ValueError(f"patches of {P} do not tile {h} by {w} pixels")
     x = x.reshape(n, c, h // P, P, w // P, P)
     return x.permute(0, 2, 4, 1, 3, 5).reshape(n, -1, c * P * P)
@@ -32,8 +33,10 @@ def patches_of(x: Tensor, P: int) -> Tensor:
 
 def image_of(patches: Tensor, P: int) -> Tensor:
     """Put square images (n, c, h, h) together again from their patches (n, N, c P P)."""
-    n, N, _ = patches.shape
+    n, N, _ = check_shape(patches, ["n", "N", "c P P"], "patches").shape
     grid = round(N**0.5)
+    if grid * grid != N:
+        raise ValueError(f"{N} patches make no square image")
     x = patches.view(n, grid, grid, -1, P, P).permute(0, 3, 1, 4, 2, 5)
     return x.reshape(n, -1, grid * P, grid * P)
 
@@ -53,8 +56,8 @@ class ViT(nn.Module):
 
     Images (n, channels, side, side) give scores (n, classes). With class token and places it is
     torchvision's VisionTransformer without dropout, except that theirs has LayerNorms with
-    eps = 1e-6 and starts otherwise. Raises ValueError for patches that do not tile the images and
-    for another `pool`.
+    eps = 1e-6 and starts otherwise. Raises ValueError for patches that do not tile the images,
+    for another `pool` and for images of other sides.
     """
 
     def __init__(
@@ -71,9 +74,9 @@ class ViT(nn.Module):
         places: bool = True,
     ):
         super().__init__()
-        if side % P or pool not in ("class", "mean"):
+        if P < 1 or side % P or pool not in ("class", "mean"):
             raise ValueError(f"patches of {P} tile {side}? pool is {pool!r}?")
-        self.P, self.pool = P, pool
+        self.P, self.pool, self.shape = P, pool, ["n", channels, side, side]
         self.embed = nn.Linear(channels * P * P, d)
         self.token = nn.Parameter(torch.zeros(int(pool == "class"), d))
         T = (side // P) ** 2 + len(self.token)
@@ -84,7 +87,7 @@ class ViT(nn.Module):
 
     def tokens(self, x: Tensor) -> Tensor:
         """Return what the first block gets, (n, T, d)."""
-        x = self.embed(patches_of(x, self.P))
+        x = self.embed(patches_of(check_shape(x, self.shape), self.P))
         token = self.token.expand(len(x), -1, -1)
         return torch.cat([token, x], dim=1) + self.places
 
@@ -118,7 +121,11 @@ def attention_distance(weights: Tensor, P: int) -> Tensor:
     patches and images. Cut the class token off first; what is left is made to sum to 1 again.
     Source: A. Dosovitskiy et al. (2020), arXiv:2010.11929, figure 7.
     """
-    grid = torch.arange(round(weights.shape[-1] ** 0.5))
+    N = weights.shape[-1]
+    grid = torch.arange(round(N**0.5))
+    if len(grid) ** 2 != N:
+        raise ValueError(f"{N} patches make no square image")
+    check_shape(weights, ["n", "heads", N, N], "weights")
     at = P * torch.cartesian_prod(grid, grid).to(weights)
     share = weights / weights.sum(-1, keepdim=True)
     return (share * torch.cdist(at, at)).sum(-1).mean((0, 2))

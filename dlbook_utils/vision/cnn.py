@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dlbook_utils.page.guards import check_shape
+
 
 def output_size(
     size: int, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1
@@ -20,8 +22,14 @@ def output_size(
     """Return at how many places a window fits along an axis of `size` pixels.
 
     `padding` pixels are added at both ends; `dilation` is the distance of neighbouring weights in
-    pixels of the input. Raises ValueError if the window does not fit once.
+    pixels of the input. Raises ValueError if the window does not fit once, and for a kernel,
+    stride or dilation below 1 or a padding below 0.
     """
+    if min(kernel, stride, dilation) < 1 or padding < 0:
+        raise ValueError(
+            f"kernel {kernel}, stride {stride}, dilation "
+            f"{dilation} or padding {padding} is too small"
+        )
     reach = dilation * (kernel - 1) + 1
     room = size + 2 * padding - reach
     if room < 0:
@@ -42,6 +50,7 @@ def unfold(
     `kernel` is (a, b), and [..., i, j, p, q] is pixel (i, j) of the window at place (p, q). What
     lies outside the image is `fill`. Also called im2col.
     """
+    check_shape(x, ["n", "c", "h", "w"], "images")
     index = []
     for size, k in zip(x.shape[2:], kernel):
         places = stride * torch.arange(output_size(size, k, stride, padding, dilation))
@@ -61,23 +70,22 @@ def conv2d(
 ) -> Tensor:
     """Cross-correlate images (n, c, h, w) with kernels (m, c, a, b): (n, m, h_out, w_out).
 
-    The same numbers as F.conv2d, by one matrix product. Raises ValueError if the channels of
-    images and kernels differ.
+    The same numbers as F.conv2d, by one matrix product. Raises ValueError for other shapes.
     """
+    check_shape(weight, ["m", "c", "a", "b"], "weight")
     m, c, *kernel = weight.shape
-    if x.shape[1] != c:
-        raise ValueError(f"images have {x.shape[1]} channels, the kernels {c}")
+    check_shape(x, ["n", c, "h", "w"], "images")
     patches = unfold(x, kernel, stride, padding, dilation)  # type: ignore[arg-type]
-    columns = patches.reshape(len(x), -1, patches.shape[4] * patches.shape[5])
+    columns = patches.flatten(4).flatten(1, 3)  # (n, c a b, places)
     z = weight.reshape(m, -1) @ columns  # (n, m, places)
     if bias is not None:
-        z = z + bias[:, None]
+        z = z + check_shape(bias, [m], "bias")[:, None]
     return z.reshape(len(x), m, *patches.shape[4:])
 
 
 def spread(g: Tensor, stride: int) -> Tensor:
     """Put stride - 1 zeros between neighbouring pixels of (n, c, h, w), in both directions."""
-    n, c, h, w = g.shape
+    n, c, h, w = check_shape(g, ["n", "c", "h", "w"], "g").shape
     wide = g.new_zeros(n, c, stride * (h - 1) + 1, stride * (w - 1) + 1)
     wide[:, :, ::stride, ::stride] = g
     return wide
@@ -89,10 +97,12 @@ def conv2d_backward(
     """Return the gradients of a loss with respect to x, weight and bias of `conv2d`.
 
     `g` (n, m, h_out, w_out) is the gradient with respect to what `conv2d` returned, for
-    dilation 1.
+    dilation 1. Raises ValueError for other shapes.
     """
+    check_shape(weight, ["m", "c", "a", "b"], "weight")
     a, b = weight.shape[2:]
-    g = spread(g, stride)
+    out = [output_size(side, k, stride, padding) for side, k in zip(x.shape[2:], (a, b))]
+    g = spread(check_shape(g, [len(x), len(weight), *out], "g"), stride)
     padded = F.pad(x, [padding] * 4)
     at_weight = conv2d(padded.transpose(0, 1), g.transpose(0, 1))
     at_weight = at_weight.transpose(0, 1)[:, :, :a, :b]
@@ -105,15 +115,29 @@ def conv2d_backward(
     return at_x, at_weight, g.sum((0, 2, 3))
 
 
+def pool_windows(x: Tensor, kernel: int, stride: int | None, padding: int, fill: float) -> Tensor:
+    """Return the square windows of a pooling, (n, c, kernel, kernel, h_out, w_out)."""
+    if 2 * padding > kernel:
+        raise ValueError(f"padding {padding} is over half of kernel {kernel}")
+    stride = kernel if stride is None else stride
+    return unfold(x, (kernel, kernel), stride, padding, fill=fill)
+
+
 def max_pool2d(x: Tensor, kernel: int, stride: int | None = None, padding: int = 0) -> Tensor:
-    """Return the largest value in each window, channel by channel; stride is `kernel` if None."""
-    windows = unfold(x, (kernel, kernel), stride or kernel, padding, fill=-torch.inf)
+    """Return the largest value in each window, channel by channel; stride is `kernel` if None.
+
+    Raises ValueError for a padding of more than half the window.
+    """
+    windows = pool_windows(x, kernel, stride, padding, -torch.inf)
     return windows.flatten(2, 3).max(2).values
 
 
 def avg_pool2d(x: Tensor, kernel: int, stride: int | None = None, padding: int = 0) -> Tensor:
-    """Return the mean of each window, padding counted as zeros; stride is `kernel` if None."""
-    windows = unfold(x, (kernel, kernel), stride or kernel, padding)
+    """Return the mean of each window, padding counted as zeros; stride is `kernel` if None.
+
+    Raises ValueError for a padding of more than half the window.
+    """
+    windows = pool_windows(x, kernel, stride, padding, 0.0)
     return windows.mean((2, 3))
 
 

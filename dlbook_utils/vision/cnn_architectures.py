@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dlbook_utils.page.guards import check_shape
+
 
 def lenet_squash(a: Tensor) -> Tensor:
     """Return 1.7159 tanh(2a/3), the activation of LeNet-5: it maps 1 to 1 and -1 to -1."""
@@ -22,7 +24,8 @@ def lenet_squash(a: Tensor) -> Tensor:
 class Subsampling(nn.Module):
     """LeNet-5's pooling: the sum over 2 x 2 pixels, times a learned number, plus another.
 
-    One pair of numbers per channel; (n, c, h, w) becomes (n, c, h/2, w/2).
+    One pair of numbers per channel; (n, c, h, w) becomes (n, c, h/2, w/2). Raises ValueError
+    for other channels.
     """
 
     def __init__(self, c: int):
@@ -31,6 +34,7 @@ class Subsampling(nn.Module):
         self.bias = nn.Parameter(torch.zeros(c, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
+        check_shape(x, ["n", len(self.weight), "h", "w"], "images")
         return self.weight * 4 * F.avg_pool2d(x, 2) + self.bias
 
 
@@ -300,12 +304,15 @@ class PlainBlock(nn.Module):
 class HighwayBlock(PlainBlock):
     """A block that decides, by a learned gate, how much of its input to replace.
 
-    As many channels come out as go in. The gate starts at sigmoid(-1): mostly copy.
+    As many channels and pixels come out as go in, else ValueError. The gate starts at
+    sigmoid(-1): mostly copy.
     Source: R. K. Srivastava, K. Greff, J. Schmidhuber (2015), arXiv:1505.00387.
     """
 
     def __init__(self, c: int, m: int, stride: int = 1):
         super().__init__(c, m, stride)
+        if c != m or stride != 1:
+            raise ValueError(f"it copies: {c} != {m} or stride {stride}")
         self.gate = nn.Conv2d(c, m, 1)
         nn.init.zeros_(self.gate.weight)
         nn.init.constant_(self.gate.bias, -1.0)  # type: ignore[arg-type]
@@ -342,13 +349,16 @@ class ResNet(nn.Module):
         widths: channels of each stage; from the second on, the first block halves the picture.
         classes: number of scores.
 
-    `ResNet(imagenet_stem(64), [2, 2, 2, 2], [64, 128, 256, 512])` is ResNet-18.
+    `ResNet(imagenet_stem(64), [2, 2, 2, 2], [64, 128, 256, 512])` is ResNet-18. Raises ValueError
+    for lists of unequal length.
     """
 
     def __init__(
         self, stem: nn.Module, blocks: Sequence[int], widths: Sequence[int], classes: int = 1000
     ):
         super().__init__()
+        if len(blocks) != len(widths):
+            raise ValueError(f"stages differ: {blocks} and {widths}")
         layers, c = [stem], widths[0]
         for stage, (n, m) in enumerate(zip(blocks, widths)):
             for k in range(n):

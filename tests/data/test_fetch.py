@@ -1,5 +1,6 @@
 """Downloads from a server that misbehaves: a clear message each time, and nothing half-written."""
 
+import contextlib
 import dataclasses
 import gzip
 import hashlib
@@ -260,6 +261,114 @@ def test_archives(pack, name, cache, monkeypatch, capsys):
         assert nothing_half_written(cache)
         assert not list(cache.parent.rglob("escaped.txt"))
         (cache / "tiny/tiny.txt").unlink(missing_ok=True)
+
+
+def with_field(archive: bytes, local: int, central: int, value: int) -> bytes:
+    """A zip in whose headers a field of two bytes, at these offsets, says something else."""
+    changed = bytearray(archive)
+    for mark, offset in ((b"PK\x03\x04", local), (b"PK\x01\x02", central)):
+        at = archive.index(mark) + offset
+        changed[at : at + 2] = value.to_bytes(2, "little")
+    return bytes(changed)
+
+
+@pytest.mark.parametrize(
+    ("field", "message"),
+    [((6, 8, 1), "encrypted"), ((8, 10, 99), "compression method is not supported")],
+    ids=["encrypted", "unknown compression"],
+)
+def test_an_archive_that_cannot_be_opened_leads_to_the_next_mirror(
+    field, message, cache, monkeypatch, capsys
+):
+    body = with_field(zip_of({"tiny.txt": CONTENT}), *field)
+    with serving(body) as server:
+        url = server.url("good", "tiny.zip")
+        monkeypatch.setitem(registry.SETS, "tiny", tiny(url, url, body=body, name="tiny.zip"))
+        assert not data.load("tiny", "all").real
+    out = capsys.readouterr().out
+    assert "sent an archive that cannot be opened" in out
+    assert message in out
+    assert nothing_half_written(cache)
+
+
+def test_a_certificate_bundle_that_does_not_exist_is_named(cache, monkeypatch, capsys):
+    monkeypatch.setitem(registry.SETS, "tiny", tiny("https://127.0.0.1:1/tiny.txt"))
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/bundle.pem")
+    assert not data.load("tiny").real
+    out = capsys.readouterr().out
+    assert "/nowhere/bundle.pem" in out
+    assert "cannot be written" not in out
+    assert hosts.recall(cache) == {}  # not the host's fault
+
+
+@pytest.mark.parametrize("value", ["not a url", "http:/one-slash", "ftp://host/x", "http://"])
+def test_a_mirror_that_is_no_address_is_named(value, offer, server, monkeypatch, capsys):
+    offer("good")
+    monkeypatch.setenv("DLBOOK_MIRROR", value)
+    assert not data.load("tiny").real
+    out = capsys.readouterr().out
+    assert f"DLBOOK_MIRROR holds {value.split()[0]!r}, which is no address" in out
+    assert server.asked == []
+
+
+def test_a_disk_that_is_full_is_no_fault_of_the_host(offer, cache, monkeypatch, capsys):
+    offer("good")
+    opened = hosts._opened
+
+    @contextlib.contextmanager
+    def full(path):
+        with opened(path) as file:
+
+            class Full:
+                def write(self, chunk):
+                    raise OSError(28, "No space left on device")
+
+            yield Full()
+            del file
+
+    monkeypatch.setattr(hosts, "_opened", full)
+    assert not data.load("tiny").real
+    assert "cannot be written (No space left on device)" in capsys.readouterr().out
+    assert hosts.recall(cache) == {}
+
+
+def test_another_value_error_is_told_in_its_own_words(offer, monkeypatch, capsys):
+    import pooch
+
+    def refuse(*args, **options):
+        raise ValueError("unrecognised URL")
+
+    offer("good")
+    monkeypatch.setattr(pooch, "retrieve", refuse)
+    assert not data.load("tiny").real
+    out = capsys.readouterr().out
+    assert "cannot be asked (unrecognised URL)" in out
+    assert "digest" not in out
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such rights")
+@pytest.mark.parametrize(("mask", "rights"), [(0o077, 0o600), (0o022, 0o644)])
+def test_files_are_as_private_as_their_folder(mask, rights, offer, cache):
+    offer("good")
+    before = os.umask(mask)
+    try:
+        assert data.load("tiny").real
+    finally:
+        os.umask(before)
+    assert (cache / "tiny/tiny.txt").stat().st_mode & 0o777 == rights
+
+
+def test_a_given_folder_that_is_none_is_no_missing_set(offer, tmp_path, monkeypatch, capsys):
+    offer("good")
+    monkeypatch.setenv("DLBOOK_DATA", str(tmp_path / "nowhere"))
+    with pytest.raises(data.DataError, match="nowhere is not a folder"):
+        data.ensure("tiny")
+    with pytest.raises(SystemExit) as stop:
+        main(["tiny"])
+    assert stop.value.code == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.splitlines()[-1].endswith("nowhere is not a folder: correct it or unset it")
 
 
 def test_a_gzipped_file_is_kept_packed(cache, monkeypatch):

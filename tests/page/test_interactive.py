@@ -29,6 +29,21 @@ def test_the_book_gets_a_frame_and_a_text_per_value(shown):
     assert plt.get_fignums() == []
 
 
+def test_tests_and_builds_have_no_live_widgets(monkeypatch):
+    bundles = []
+    monkeypatch.setattr(interactive, "display_bundle", bundles.append)
+    monkeypatch.setattr(interactive, "_widget", lambda *args: pytest.fail("a live widget"))
+    monkeypatch.delenv("DLBOOK_BUILD", raising=False)
+    monkeypatch.setenv("DLBOOK_STRICT", "1")
+    explore(draw, "slope", [1, 2], alt="a line of slope {value}")
+    assert len(bundles[0][interactive.MIME]["frames"]) == 2
+
+
+def test_braces_in_the_text_are_no_fields(shown):
+    explore(draw, "slope", [1, 2], alt="the set {1,2}, {value:.1f} and {value}")
+    assert shown[0][interactive.MIME]["alts"][1] == "the set {1,2}, 2.0 and 2"
+
+
 def test_alt_may_be_a_function(shown):
     explore(draw, "slope", [1], alt=lambda value: f"slope {value + 1}")
     assert shown[0][interactive.MIME]["alts"] == ["slope 2"]
@@ -44,6 +59,7 @@ def test_a_live_notebook_gets_a_widget_that_draws(monkeypatch):
     import ipywidgets
 
     monkeypatch.delenv("DLBOOK_BUILD", raising=False)
+    monkeypatch.delenv("DLBOOK_STRICT", raising=False)
     drawn, widgets = [], []
     monkeypatch.setattr("IPython.display.display", lambda *items: widgets.extend(items))
     explore(drawn.append, "slope", [1, 2], alt="x")

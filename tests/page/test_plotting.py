@@ -155,3 +155,94 @@ def test_intervals_take_half_widths_and_pairs():
     segments = ax.collections[0].get_segments()
     np.testing.assert_allclose([s[:, 0] for s in segments], [[0.5, 1.5], [1.9, 2.2]])
     plt.close("all")
+
+
+def test_a_text_that_names_a_colour_keeps_it():
+    light = plotting.PALETTE["blue"][0]
+    svg = f'<svg><!-- {light} --><text style="fill: {light}">{light}</text></svg>'
+    drawing = plotting.adapt(svg).split("</style>")[1]
+    assert drawing == f'<!-- {light} --><text style="fill: var(--blue)">{light}</text></svg>'
+
+
+def test_colours_in_capitals_are_replaced_too():
+    light = plotting.PALETTE["ink"][0].upper()
+    assert 'stroke="var(--ink)"' in plotting.adapt(f'<svg><path stroke="{light}"/></svg>')
+
+
+def test_learning_curves_without_validation_and_of_unequal_lengths():
+    histories = [
+        [{"epoch": e, "train_loss": float(e + k)} for e in range(1, last + 1)]
+        for k, last in ((0, 3), (2, 2))
+    ]
+    ax = plotting.learning_curves(histories)
+    assert [list(line.get_ydata()) for line in ax.lines] == [[2, 3, 3]]
+    assert [text.get_text() for text in ax.texts] == ["train loss"]
+    plt.close("all")
+    with pytest.raises(ValueError, match="expected histories with train_loss, valid_loss, got"):
+        plotting.learning_curves([])
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.float16, torch.bfloat16, torch.float64])
+def test_images_with_a_gradient_are_drawn(kind):
+    fig = plotting.image_grid(torch.rand(2, 3, 4, 4).to(kind).requires_grad_())
+    assert sum(bool(ax.images) for ax in fig.axes) == 2
+    plt.close(fig)
+
+
+def test_titles_belong_to_images():
+    with pytest.raises(ValueError, match="1 titles for 2 images"):
+        plotting.image_grid(torch.zeros(2, 1, 4, 4), titles=["a"])
+    with pytest.raises(ValueError, match="columns must be 1 or more, got 0"):
+        plotting.image_grid(torch.zeros(2, 1, 4, 4), columns=0)
+
+
+@pytest.mark.parametrize("kind", [torch.float64, torch.float16])
+def test_decision_regions_ask_with_points_like_the_given_ones(kind):
+    x = torch.tensor([[0.0, 0.0], [1.0, 1.0]], dtype=kind).requires_grad_()
+    asked = []
+
+    def predict(points):
+        asked.append((points.dtype, points.device))
+        return (points[:, 0] > 0.5).long()
+
+    plotting.decision_regions(predict, x, torch.tensor([0, 1]), steps=9)
+    assert asked == [(x.dtype, x.device)]
+    plt.close("all")
+
+
+def test_decision_regions_put_their_grid_where_the_points_are():
+    """Points on "meta" stand for those on a GPU: the grid is there before anything is drawn."""
+
+    class Seen(Exception):
+        pass
+
+    class Elsewhere(torch.Tensor):
+        """Points on the CPU that say they are on another device."""
+
+    class Grid:
+        def to(self, place):
+            raise Seen(type(place))
+
+    x = torch.rand(3, 2).as_subclass(Elsewhere)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plotting.torch, "cartesian_prod", lambda *axes: Grid())
+        with pytest.raises(Seen, match="Elsewhere"):
+            plotting.decision_regions(lambda p: p, x, torch.tensor([0, 1, 0]))
+    plt.close("all")
+
+
+@pytest.mark.parametrize("shape", [(0, 2), (4,), (2, 2, 2)])
+def test_a_heat_map_is_of_a_matrix(shape):
+    with pytest.raises(ValueError, match="expected a matrix"):
+        plotting.heat_map(torch.zeros(shape))
+
+
+def test_heat_map_draws_half_precision_with_a_gradient():
+    ax = plotting.heat_map(torch.ones(2, 2, dtype=torch.bfloat16).requires_grad_(), fmt=".0f")
+    assert len(ax.texts) == 4
+    plt.close("all")
+
+
+def test_intervals_need_as_many_of_each():
+    with pytest.raises(ValueError, match="2 names, 1 means, 1 errors"):
+        plotting.intervals(["a", "b"], [1], [0.1])

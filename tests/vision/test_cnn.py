@@ -54,7 +54,9 @@ def test_conv2d_without_bias(layer):
 
 
 def test_conv2d_names_channels_that_do_not_fit():
-    with pytest.raises(ValueError, match="images have 2 channels, the kernels 3"):
+    with pytest.raises(
+        ValueError, match=r"images must have shape \(n, 3, h, w\), got \(1, 2, 5, 5\)"
+    ):
         conv2d(torch.zeros(1, 2, 5, 5), torch.zeros(4, 3, 3, 3))
 
 
