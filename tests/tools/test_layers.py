@@ -33,10 +33,15 @@ BROKEN = {
         "from dlbook_utils.part import first",
         "dlbook_utils.data.load -> dlbook_utils.part.first",
     ),
-    "one room of plumbing imports another": (
-        "dlbook_utils/data/load.py",
-        "from dlbook_utils.page import plot",
-        "dlbook_utils.data.load -> dlbook_utils.page.plot",
+    "the page's room imports another": (
+        "dlbook_utils/page/plot.py",
+        "from dlbook_utils.data import load",
+        "dlbook_utils.page.plot -> dlbook_utils.data.load",
+    ),
+    "records import data": (
+        "dlbook_utils/records/ledger.py",
+        "from dlbook_utils.data import load",
+        "dlbook_utils.records.ledger -> dlbook_utils.data.load",
     ),
     "a part imports the engine": (
         "dlbook_utils/part/next_one.py",
