@@ -44,6 +44,7 @@ OTHERS = {  # public, but not asked here: why
     "page.interactive": "shows figures: tests/page/test_interactive.py",
     "page.notebook": "shows boxes",
     "page.sayings": "a table",
+    "page.palette": "tables of colours: tests/page/test_palette.py",
     "page.mime": "called by the book's build alone",
     "records": "tests/records",
     "runner": "its command line and its own tests",
@@ -275,6 +276,7 @@ def enter():
     ask(d + "DenoisingUNet()", 1, 8, 3, 10, 8, call=[f(2, 1, 4, 4), torch.tensor([2, 3]), ints(2)])
     ask(d + "fit_diffusion", unet, f(4, 1, 4, 4), abar=abar, steps=1, size=2)
     NOT_ASKED[d + "follow"] = "takes two networks"
+    NOT_ASKED[d + "class_mixtures"] = "fits scikit-learn's mixtures, whose own words name shapes"
     ask(d + "denoiser", unet, abar, "velocity")
     ask(d + "precision_coverage", f(8, 2), f(9, 2, seed=1), 2)
     t = "transformers.transformer."

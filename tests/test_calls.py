@@ -332,7 +332,7 @@ REFUSED = {
     "a confusion that is not square": (
         lambda: cifar10.class_scores([[1, 2, 3], [4, 5, 6]]),
         ValueError,
-        r"confusion must have shape \(2, 2\), got \(2, 3\)",
+        r"confusion must have shape \(\.\.\., 3, 3\), got \(2, 3\)",
     ),
 }
 

@@ -14,7 +14,6 @@ from math import log, pi
 
 import torch
 import torch.nn.functional as F
-from sklearn.mixture import GaussianMixture
 from torch import Generator, Tensor, nn
 
 from dlbook_utils.foundations.optimisation import cosine, warm_up
@@ -313,7 +312,12 @@ def class_mixtures(images: Tensor, y: Tensor, n: int, parts: int, seed: int = 0)
 
     One Gaussian a class has a full covariance matrix, several have diagonal ones. Images are
     (m, c, h, w) with labels y (m,) from 0 to 9; the draws are (n, c, h, w), sorted by class.
+    Raises ValueError unless n is a multiple of 10.
     """
+    from sklearn.mixture import GaussianMixture
+
+    if n % 10:
+        raise ValueError(f"n must be a multiple of 10, got {n}")
     g, rows = generator(seed), []
     for k in range(10):
         model = GaussianMixture(

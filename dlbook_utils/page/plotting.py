@@ -76,7 +76,7 @@ def to_svg(fig: Figure) -> str:
 def adapt(svg: str) -> str:
     """Replace the sentinel colours of an SVG by variables that follow the colour scheme.
 
-    Only inside tags: a text that says "#0a67ad" goes on saying so.
+    Only inside tags: a text that names a colour goes on naming it.
     """
     names = {color.light.lower(): f"var(--{name})" for name, color in PALETTE.items()}
     colours = re.compile("|".join(names), re.IGNORECASE)

@@ -37,7 +37,8 @@ def class_scores(confusion) -> tuple[Tensor, Tensor, Tensor]:
     called has precision 0, one that does not occur has recall 0.
     """
     c = torch.as_tensor(confusion).cpu().double()
-    check_shape(c, [..., c.shape[-1], c.shape[-1]], "confusion")
+    k = c.shape[-1:].numel()  # 1 for a lone number: it is refused
+    check_shape(c, [..., k, k], "confusion")
     hits = c.diagonal(dim1=-2, dim2=-1)
     called, there = c.sum(-2), c.sum(-1)
     return (

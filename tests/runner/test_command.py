@@ -465,7 +465,7 @@ def printed_commands():
         for line in re.findall(r"-m dlbook_utils\.runner ([^`\n]+)", text):
             verbs, *words = shlex.split(line, comments=True)
             yield from ([verb, *words] for verb in verbs.split("|"))
-        for options in re.findall(r'ARGS="(--[^"]+)"', text):
+        for options in re.findall(r'make study ARGS="(--[^"]+)"', text):
             yield ["run", "cifar10", *shlex.split(options)]
 
 

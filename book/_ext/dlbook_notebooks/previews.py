@@ -19,12 +19,12 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_output
 from PIL import Image
 
+from dlbook_utils.page import palette
 from dlbook_utils.page.mime import FRAMES
 
 LIMIT = 12_000  # bytes of one picture
 WIDTHS = (480, 400, 320, 240, 160, 120, 80)  # pixels: the widest that keeps to the limit is taken
 COLOURS = (32, 16)
-CARD = "#fdfdfc"
 VARIABLE = re.compile(r"--([\w-]+):(#[0-9a-fA-F]+)")
 
 
@@ -77,7 +77,7 @@ def _painted(svg: str, width: int) -> Image.Image:
     svg = re.sub(r"var\(--([\w-]+)\)", lambda match: colours[match[1]], svg)
     width = min(width, round(svg_size(svg)[0]))
     png = resvg_py.svg_to_bytes(
-        svg_string=svg, width=width, background=CARD, skip_system_fonts=True, dpi=96.0
+        svg_string=svg, width=width, background=palette.CARD, skip_system_fonts=True, dpi=96.0
     )
     return Image.open(io.BytesIO(bytes(png))).convert("RGB")
 
@@ -86,5 +86,5 @@ def _shrunk(png: bytes, width: int) -> Image.Image:
     """Return a PNG as an image on the card, at most so wide."""
     image = Image.open(io.BytesIO(png)).convert("RGBA")
     image.thumbnail((width, 10 * width))
-    card = Image.new("RGBA", image.size, CARD)
+    card = Image.new("RGBA", image.size, palette.CARD)
     return Image.alpha_composite(card, image).convert("RGB")
