@@ -134,7 +134,7 @@ def clip_gradients(parameters: Iterable[Tensor], max_norm: float) -> Tensor:
     Source: R. Pascanu, T. Mikolov, Y. Bengio (2013), arXiv:1211.5063.
     """
     grads = [p.grad for p in parameters if p.grad is not None]
-    if not grads or max_norm < 0:
+    if not grads or not max_norm >= 0:
         raise ValueError(f"{len(grads)} gradients, max_norm {max_norm}")
     length = torch.stack([g.norm() for g in grads]).norm()
     scale = (max_norm / (length + 1e-6)).clamp(max=1)
