@@ -16,6 +16,7 @@ def shown(monkeypatch):
     bundles = []
     monkeypatch.setattr(interactive, "display_bundle", bundles.append)
     monkeypatch.setenv("DLBOOK_BUILD", "1")
+    plt.close("all")  # other tests of this process may have left figures
     return bundles
 
 
