@@ -13,13 +13,11 @@ PENDING = {  # chapters whose folded cells still define what visible ones use
     "autoencoders",
     "cifar10",
     "cnn",
-    "diffusion",
     "gan",
     "language-models",
     "lstm",
     "regularisation",
     "rnn",
-    "vit",
 }
 
 
@@ -62,5 +60,6 @@ def unseen(path):
 @pytest.mark.parametrize("path", chapters(), ids=lambda path: path.stem)
 def test_visible_cells_use_no_name_that_only_a_folded_cell_defines(path):
     if path.stem in PENDING:
+        assert unseen(path), "nothing is unseen any more: strike the page off PENDING"
         pytest.xfail("listed as pending")
     assert unseen(path) == []
