@@ -12,7 +12,7 @@ import zipfile
 import zlib
 from pathlib import Path
 
-from .hosts import WrongAnswer
+from .downloading import WrongAnswer
 from .registry import Download, File
 
 
