@@ -74,7 +74,8 @@ def test_a_pin_moves_when_requirements_say_so(tmp_path, monkeypatch):
 
     def uv(command, input, **options):
         output = Path(command[command.index("--output-file") + 1])
-        assert "a==1" in output.read_text() and "--constraint" not in command  # a preference
+        assert "a==1" in output.read_text()  # a preference
+        assert "--constraint" not in command
         output.write_text(input.strip() + " \\\n    --hash=sha256:11\n")
         return subprocess.CompletedProcess(command, 0)
 
