@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import os
+import pickle
 import random
 import re
 import shutil
@@ -17,6 +18,7 @@ import jupytext
 import nbformat
 import pytest
 import yaml
+from dlbook_site import minutes, reporting
 from markdown_it import MarkdownIt
 from nbformat.v4 import new_output
 from PIL import Image
@@ -526,6 +528,26 @@ def test_links_to_the_site_lead_somewhere(site, sample):
     assert len(links) >= 10
     for path, anchor in links:
         assert f'id="{anchor}"' in (site / path).read_text("utf-8")
+
+
+def test_reading_takes_as_long_as_on_the_site_and_running_is_not_told(site, sample):
+    reading = "Reading time: 5 minutes, folded parts not counted."
+    assert f"{reading}\n" in sample[FIRST].cells[0].source + "\n"
+    assert "The code ran" not in texts(sample[FIRST])
+    words = page(site, "first")
+    assert re.search(rf"{reading} The code ran in \d+ seconds on one CPU core when", words)
+
+
+def test_words_and_lines_are_counted_as_on_the_site(site, untouched, monkeypatch):
+    """What a run adds, such as values and pictures, adds nothing."""
+    told = []
+    monkeypatch.setattr(minutes, "of_page", lambda seen, seconds: told.append(seen) or "")
+    made(untouched)
+    cells = reporting.cells(untouched / "book/part/first.md")
+    folded = {*reporting.titles(cells), *reporting.solutions(cells)}
+    ran = pickle.loads((site / ".doctrees/book/part/first.doctree").read_bytes())
+    assert told == [minutes.amount(ran, folded)]
+    assert (told[0].figures, told[0].equations) == (2, 1)
 
 
 def test_numbers_are_those_of_the_site(site):

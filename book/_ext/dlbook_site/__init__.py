@@ -1,4 +1,4 @@
-"""The book's own Sphinx extension: claims, mathematics, pictures, folding, and the page around.
+"""The book's own Sphinx extension: claims, formulas, pictures, folding, times, the page around.
 
 Used by ``_config.yml`` (sphinx: local_extensions). Each module registers its own part.
 """
@@ -10,10 +10,10 @@ from typing import Any
 
 def setup(app: Any) -> dict[str, Any]:
     """Set up every part; ``dlbook_root`` is the repository, where it is not the book's folder."""
-    from dlbook_site import claims, folding, maths, page, pictures, references
+    from dlbook_site import claims, folding, maths, minutes, page, pictures, references
 
     app.add_config_value("dlbook_root", "", "env", types=[str])
-    for part in (claims, folding, maths, page, pictures, references):
+    for part in (claims, folding, maths, minutes, page, pictures, references):
         part.setup(app)
     return {
         "version": "1",
