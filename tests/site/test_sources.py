@@ -119,3 +119,11 @@ def test_the_glossary_is_sorted_and_says_each_term_once():
     terms = [term.lower() for term in re.findall(r"^(\S[^\n]*)\n  \S", text, re.M)]
     assert terms == sorted(set(terms))
     assert len(terms) > 20
+
+
+def test_every_term_of_the_glossary_is_linked_where_a_chapter_uses_it():
+    text = (ROOT / "book" / "glossary.md").read_text("utf8")
+    terms = {term.lower() for term in re.findall(r"^(\S[^\n]*)\n  \S", text, re.M)}
+    pages = "\n".join((ROOT / name).read_text("utf8") for name in CHAPTERS)
+    linked = re.findall(r"\{term\}`(?:[^`<]*<)?([^`<>]+)>?`", pages)
+    assert terms - {term.lower() for term in linked} == set()
