@@ -127,3 +127,18 @@ def test_every_term_of_the_glossary_is_linked_where_a_chapter_uses_it():
     pages = "\n".join((ROOT / name).read_text("utf8") for name in CHAPTERS)
     linked = re.findall(r"\{term\}`(?:[^`<]*<)?([^`<>]+)>?`", pages)
     assert terms - {term.lower() for term in linked} == set()
+
+
+def imported(notebook):
+    """The names that a chapter imports from the helpers of a page, guards apart."""
+    nodes = [node for source in code(notebook) for node in ast.walk(ast.parse(source))]
+    found = [n for n in nodes if isinstance(n, ast.ImportFrom) and n.module == "dlbook_utils.page"]
+    names = {alias.name for node in found for alias in node.names}
+    return {name for name in names if not name.startswith(("check_", "checked_", "widened"))}
+
+
+def test_every_helper_is_explained_on_the_first_page(chapter):
+    text = (ROOT / "book" / "index.md").read_text("utf8")
+    table = text.split("(helpers)=")[1].split("\n## ")[0]
+    explained = set(re.findall(r"`(\w+)[(`]", table))
+    assert imported(chapter) <= explained

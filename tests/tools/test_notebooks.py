@@ -290,7 +290,7 @@ def test_the_cells_of_the_sample(sample):
     assert [shown[0], *shown[2:]] == [
         ("# The first chapter", {}),
         ("import matplotlib.pyplot as plt", {}),
-        ("## Mathematics", {}),
+        (HELPERS, {}),
         ("#@title Figure", folded | drawn),
         (f"**Figure 1.** It *rises*, see [(1)]({LINE}).", {}),
         (f"[Figure 2]({SITE}book/part/first.html#fig-turn) turns it.", {}),
@@ -309,6 +309,10 @@ def test_the_cells_of_the_sample(sample):
 
 
 LINE = f"{SITE}book/part/first.html#equation-eq-line"
+HELPERS = (
+    "What comes from `dlbook_utils.page` is explained under "
+    f"[A few names that no chapter derives]({SITE}book/index.html#helpers)."
+)
 
 
 @pytest.mark.parametrize("path", [FIRST, SECOND])
@@ -548,6 +552,15 @@ def test_words_and_lines_are_counted_as_on_the_site(site, untouched, monkeypatch
     ran = pickle.loads((site / ".doctrees/book/part/first.doctree").read_bytes())
     assert told == [minutes.amount(ran, folded)]
     assert (told[0].figures, told[0].equations) == (2, 1)
+
+
+def test_helpers_are_explained_below_the_first_cell_that_imports_them(site, sample):
+    assert texts(sample[FIRST]).count(HELPERS) == 1
+    assert HELPERS not in texts(sample[SECOND]), "it imports none"
+    html = (site / "book/part/first.html").read_text("utf-8")
+    line = html.index('<p class="helpers">')
+    assert html.index("use_style") < line < html.index("<h2>Mathematics")
+    assert 'href="../index.html#helpers"' in html[line : line + 400]
 
 
 def test_numbers_are_those_of_the_site(site):
