@@ -11,6 +11,7 @@ from tools.execute import ROOT, chapters, read
 from tools.fair import fair_changes
 from tools.sabotage import apply, sabotages
 
+WAITING = {"data-hunger", "classical-small-data", "black-boxes", "biased-data"}
 CHAPTERS = {path.relative_to(ROOT).as_posix(): read(path) for path in chapters()}
 
 
@@ -97,12 +98,13 @@ def test_every_glued_value_is_quoted(chapter):
     assert glued <= quoted, f"computed, but never said: {glued - quoted}"
 
 
-def test_every_saying_is_judged_once_at_most():
+def test_every_saying_is_judged_once_but_those_that_wait_for_their_chapter():
     judged = Counter(
         call.args[0].value for book in CHAPTERS.values() for call in calls(book, "verdict")
     )
     assert set(judged) <= set(SAYINGS)
     assert all(count == 1 for count in judged.values()), judged
+    assert set(SAYINGS) - set(judged) == WAITING, "strike those off that are judged now"
 
 
 def test_every_reference_can_be_found():
