@@ -12,6 +12,7 @@ from tools.fair import fair_changes
 from tools.sabotage import apply, sabotages
 
 WAITING = {"data-hunger", "classical-small-data", "black-boxes", "biased-data"}
+ENDS = ["In short", "Exercises", "Check yourself", "Further reading"]
 CHAPTERS = {path.relative_to(ROOT).as_posix(): read(path) for path in chapters()}
 
 
@@ -144,3 +145,13 @@ def test_every_helper_is_explained_on_the_first_page(chapter):
     table = text.split("(helpers)=")[1].split("\n## ")[0]
     explained = set(re.findall(r"`(\w+)[(`]", table))
     assert imported(chapter) <= explained
+
+
+def test_parts_of_the_template_have_one_name(chapter):
+    prose = "\n".join(cell.source for cell in chapter.cells if cell.cell_type == "markdown")
+    headings = re.findall(r"^## (.+)$", prose, re.M)
+    assert [name for name in headings if name in ENDS] == ENDS
+    others = [name for name in headings if re.search("often write|[Ss]elf-check", name)]
+    assert set(others) <= {"People often write"}
+    assert re.search(r"\{admonition\} Predict first\n:class: tip\n", prose)
+    assert "*Predict first" not in prose
