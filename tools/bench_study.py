@@ -103,7 +103,7 @@ def rivals() -> Iterator[tuple[str, Callable[[], None], Callable[[], None]]]:
         ours = partial(engine, name, part)
         yield f"study, {name}: plain loop / engine", partial(plain, name, part), ours
         yield f"study, {name}: Lightning / engine", partial(lightning, name, part), ours
-        fast, usual = (partial(repeated, n // 32, *begin(name, kind=k)) for k in ("fast", "plain"))
+        fast, usual = (partial(repeated, n // 32, *begin(name, step=k)) for k in ("fast", "plain"))
         yield f"study, {name}: plain step / engine's step", usual, fast
 
 
@@ -139,12 +139,12 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def begin(
-    name: str, amp: str = "fp32", batch: int = 32, kind: str = "fast"
+    name: str, amp: str = "fp32", batch: int = 32, step: str = "fast"
 ) -> tuple[Learner, feed.Part]:
     """A learner that steps in one of `learner.KINDS`, and a batch for it."""
     rule = "muon" if name.startswith("speedy") else "adam"
     setting = Setting("bench", name, amp=amp, batch=batch, rule=rule)
-    return Learner(setting, EVEN, CPU, kind), images(batch)
+    return Learner(setting, EVEN, CPU, step), images(batch)
 
 
 def seconds_to_89() -> list[float]:

@@ -115,7 +115,8 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
         print(error, file=sys.stderr)
         return 1
     print("\n".join(paths))
-    print("It runs as it is. CONTRIBUTING.md, 'Adding a chapter', says what comes next.")
+    print("The page runs as it is. CONTRIBUTING.md, 'Adding a chapter', says what comes next;")
+    print("tests/test_bad_input.py wants a call of each public function of the module (CALLS).")
     return 0
 
 

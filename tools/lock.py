@@ -2,16 +2,18 @@
 
 usage: python -m tools.lock        (make lock)
 
-uv resolves for every system and every Python that the book supports. What is pinned stays pinned
-unless requirements.txt says otherwise; to let all pins move, delete both files first.
+uv resolves for every system and every Python that the book supports. What is locked stays as it is
+unless requirements.txt says otherwise; to let everything move, delete requirements.lock first.
 constraints.txt holds the same versions without digests, for `pip install -r requirements.txt`.
 """
 
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from tools.toc import ROOT
@@ -35,12 +37,16 @@ def resolve(root: Path) -> str:
     """Return a new lock; uv is asked, with the present one's versions as its preference."""
     command = [sys.executable, "-m", "uv", "pip", "compile", "-", "--quiet", "--universal"]
     command += ["--python-version", PYTHON, "--generate-hashes", "--no-annotate", "--no-header"]
-    command += ["--constraint", "constraints.txt"] if (root / "constraints.txt").exists() else []
     text = direct((root / "requirements.txt").read_text("utf-8"))
-    run = subprocess.run(command, input=text, cwd=root, capture_output=True, text=True)
-    if run.returncode:
-        sys.exit(run.stderr)
-    return HEAD + run.stdout
+    with tempfile.TemporaryDirectory() as folder:
+        output = Path(folder, "requirements.lock")  # uv prefers the versions that it finds there
+        if (root / output.name).exists():
+            shutil.copy(root / output.name, output)
+        command += ["--output-file", str(output)]
+        run = subprocess.run(command, input=text, cwd=root, capture_output=True, text=True)
+        if run.returncode:
+            sys.exit(run.stderr)
+        return HEAD + output.read_text("utf-8")
 
 
 def main(root: Path = ROOT) -> None:

@@ -39,8 +39,14 @@ PROSE = {
     *("admonition", "attention", "caution", "danger", "dropdown", "error", "figure", "hint"),
     *("important", "margin", "note", "seealso", "sidebar", "tip", "topic", "warning"),
     *("exercise", "exercise-start", "exercise-end", "solution", "solution-start", "solution-end"),
-    *(f"prf:{kind}" for kind in ("algorithm", "axiom", "conjecture", "corollary", "definition")),
-    *(f"prf:{kind}" for kind in ("example", "lemma", "proof", "property", "remark", "theorem")),
+    *(
+        f"prf:{theorem}"
+        for theorem in ("algorithm", "axiom", "conjecture", "corollary", "definition")
+    ),
+    *(
+        f"prf:{theorem}"
+        for theorem in ("example", "lemma", "proof", "property", "remark", "theorem")
+    ),
 }
 LITERAL = {
     *("bibliography", "claims", "code", "code-block", "code-cell", "csv-table", "eval-rst", "glue"),

@@ -144,14 +144,14 @@ def _generated(source: registry.Source, split: str, seed: int, n: int | None) ->
     return Points(x, y, source.classes, source.name)
 
 
-def _whole(name: str, what: str, value: Any, least: int) -> int:
+def _whole(name: str, argument: str, value: Any, least: int) -> int:
     """A whole number of Python or NumPy as an int, not below `least`; else ValueError."""
     try:
         number = operator.index(value)
     except TypeError:
-        raise ValueError(f"{name}: {what} must be a whole number, got {value!r}") from None
+        raise ValueError(f"{name}: {argument} must be a whole number, got {value!r}") from None
     if number < least:
-        raise ValueError(f"{name}: {what} must be at least {least}, got {number}")
+        raise ValueError(f"{name}: {argument} must be at least {least}, got {number}")
     return number
 
 
@@ -192,7 +192,7 @@ def _stand_in(source: registry.Source, split: str, problem: str):
         stand_in = Images(made.x, made.y, made.classes, source.name, False, made.mean, made.std)
     else:
         stand_in = getattr(standins, source.stand_in)(source, split)
-    what = {
+    substitute = {
         "colour": "generated shapes",
         "grey": "scikit-learn's digits, enlarged",
         "text": "Python's documentation",
@@ -201,7 +201,7 @@ def _stand_in(source: registry.Source, split: str, problem: str):
     }[source.stand_in]
     fetch.notice(
         f"stand-in {source.name}",
-        f"{source.name}: {STAND_IN_NOTICE} ({what}), the real data is not there: {problem}",
+        f"{source.name}: {STAND_IN_NOTICE} ({substitute}), the real data is not there: {problem}",
     )
     return stand_in
 

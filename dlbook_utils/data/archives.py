@@ -12,7 +12,7 @@ import zipfile
 import zlib
 from pathlib import Path
 
-from .hosts import WrongAnswer
+from .downloading import WrongAnswer
 from .registry import Download, File
 
 
@@ -31,7 +31,7 @@ def unpack(fetched: Path, item: Download, part: Path) -> dict[File, Path]:
     wanted = {Path(file.path).name: file for file in item.gives}
     try:
         members = _from_zip if fetched.suffix == ".zip" else _from_tar
-        found = members(fetched, wanted, folder)
+        unpacked = members(fetched, wanted, folder)
     except (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError) as error:
         raise WrongAnswer(f"sent a damaged archive ({error})") from error
     except RuntimeError as error:  # encrypted; NotImplementedError: an unknown compression
@@ -40,35 +40,35 @@ def unpack(fetched: Path, item: Download, part: Path) -> dict[File, Path]:
         if error.errno is None:  # bz2's and gzip's word for damage; a full disk has a number
             raise WrongAnswer(f"sent a damaged archive ({error})") from error
         raise
-    if missing := wanted.keys() - found.keys():
+    if missing := wanted.keys() - unpacked.keys():
         raise WrongAnswer(f"sent an archive without {', '.join(sorted(missing))}")
-    return {_checked(wanted[name], path): path for name, path in found.items()}
+    return {_checked(wanted[name], path): path for name, path in unpacked.items()}
 
 
 def _from_tar(fetched: Path, wanted: dict[str, File], folder: Path) -> dict[str, Path]:
-    found = {}
+    unpacked = {}
     with tarfile.open(fetched, "r:gz") as archive:
         for member in archive:
             name = Path(member.name).name
             if name in wanted and member.isfile():
-                found[name] = folder / name
+                unpacked[name] = folder / name
                 source = archive.extractfile(member)
                 assert source is not None  # a regular file has content
-                with source, found[name].open("wb") as target:
+                with source, unpacked[name].open("wb") as target:
                     shutil.copyfileobj(source, target)
-    return found
+    return unpacked
 
 
 def _from_zip(fetched: Path, wanted: dict[str, File], folder: Path) -> dict[str, Path]:
-    found = {}
+    unpacked = {}
     with zipfile.ZipFile(fetched) as archive:
         for member in archive.infolist():
             name = Path(member.filename).name
             if name in wanted and not member.is_dir():
-                found[name] = folder / name
-                with archive.open(member) as source, found[name].open("wb") as target:
+                unpacked[name] = folder / name
+                with archive.open(member) as source, unpacked[name].open("wb") as target:
                     shutil.copyfileobj(source, target)
-    return found
+    return unpacked
 
 
 def _checked(file: File, path: Path) -> File:

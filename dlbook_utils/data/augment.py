@@ -31,12 +31,12 @@ def _check(x: Tensor) -> None:
 # Shift: pad with zeros, then cut a window of the old size out at a random place.
 
 
-def _draws(x: Tensor, shape: tuple[int, ...], what: str) -> None:
+def _draws(x: Tensor, shape: tuple[int, ...], name: str) -> None:
     """Raise unless `x` holds one draw for each image."""
     if not isinstance(x, Tensor):
-        raise TypeError(f"{what} must be a tensor, not {type(x).__name__}")
+        raise TypeError(f"{name} must be a tensor, not {type(x).__name__}")
     if x.shape != shape:
-        raise ValueError(f"{what} must have shape {shape}, got {tuple(x.shape)}")
+        raise ValueError(f"{name} must have shape {shape}, got {tuple(x.shape)}")
 
 
 def draw_shifts(n: int, pad: int, generator: Generator) -> Tensor:
@@ -120,11 +120,11 @@ def apply_rotate(x: Tensor, angles: Tensor, mode: str = "bilinear") -> Tensor:
     if mode not in ("bilinear", "nearest"):
         raise ValueError(f"mode must be 'bilinear' or 'nearest', got {mode!r}")
     n, _, h, w = x.shape
-    kind = x.dtype if x.is_floating_point() else torch.float32
-    angle = (math.pi / 180) * angles.to(x.device, kind)
+    dtype = x.dtype if x.is_floating_point() else torch.float32
+    angle = (math.pi / 180) * angles.to(x.device, dtype)
     turns = torch.stack([angle.cos(), angle.sin()], 1)  # (n, 2)
-    origin = (turns @ _turning_grids(h, w).to(x.device, kind)).view(n, h, w, 2)
-    turned = F.grid_sample(x.to(kind), origin, mode, "zeros", align_corners=False)
+    origin = (turns @ _turning_grids(h, w).to(x.device, dtype)).view(n, h, w, 2)
+    turned = F.grid_sample(x.to(dtype), origin, mode, "zeros", align_corners=False)
     return turned if x.is_floating_point() else turned.round_().to(x.dtype)
 
 

@@ -23,8 +23,8 @@ from urllib.parse import urlsplit
 
 from dlbook_utils.page.notebook import say
 
-from . import archives, hosts
-from .hosts import PATIENT, QUICK, Patience
+from . import archives, downloading
+from .downloading import PATIENT, QUICK, Patience
 from .registry import DataError, Download, File, Source
 
 
@@ -196,18 +196,18 @@ def _from_first_mirror(item: Download, part: Path, cache: Path, patient: bool, p
     failures: dict[str, list[str]] = {}  # hosts by reason
     for url in addresses(item):
         host = urlsplit(url).netloc
-        known = {} if patient else hosts.recall(cache)
+        known = {} if patient else downloading.recall(cache)
         if reason := known.get(host) or known.get(url):
             failures.setdefault(f"{reason} within the last hour", []).append(host)
             continue
         try:
             fetched = _retrieve(item, url, part, PATIENT if patient else QUICK, progress)
             files = archives.unpack(fetched, item, part)
-        except (hosts.NoAnswer, hosts.WrongAnswer) as error:
-            culprit = host if isinstance(error, hosts.NoAnswer) else url
-            hosts.remember(cache, culprit, str(error))
+        except (downloading.NoAnswer, downloading.WrongAnswer) as error:
+            culprit = host if isinstance(error, downloading.NoAnswer) else url
+            downloading.remember(cache, culprit, str(error))
             failures.setdefault(str(error), []).append(host)
-        except hosts.NotAsked as error:
+        except downloading.NotAsked as error:
             failures.setdefault(str(error), []).append(host)
         else:
             for file, path in files.items():
@@ -228,13 +228,13 @@ def _retrieve(item: Download, url: str, part: Path, patience: Patience, progress
     logger = pooch.get_logger()
     level = logger.level
     logger.setLevel("WARNING")
-    stream = hosts.Stream(item, patience, progress)
+    stream = downloading.Stream(item, patience, progress)
     try:
         return Path(pooch.retrieve(url, item.digest, item.name, part, downloader=stream))
     except ValueError as error:
         if "does not match the known hash" in str(error):  # pooch's words
-            raise hosts.WrongAnswer("sent a file with another digest") from error
-        raise hosts.NotAsked(f"cannot be asked ({error})") from error
+            raise downloading.WrongAnswer("sent a file with another digest") from error
+        raise downloading.NotAsked(f"cannot be asked ({error})") from error
     finally:
         logger.setLevel(level)
 

@@ -56,8 +56,9 @@ class Download:
 class Source:
     """A data set: what it holds, how it is read or made, and its terms.
 
-    `reader` is the name of a function in formats.py (files) or in generate.py (generated);
-    `stand_in` that of a function in standins.py, used when the files cannot be had. `sizes` gives
+    `reader` is the name of a function in formats.py (files), in generate.py (generated) or in
+    standins.py (bundled with Python or a package); `stand_in` that of a function in standins.py,
+    used when the files cannot be had. `sizes` gives
     the number of items per split.
     """
 

@@ -38,9 +38,9 @@ class Labelled:
 
     def __repr__(self) -> str:
         shape = "x".join(map(str, self.x.shape[1:]))
-        what = f"{len(self)} x {shape}, {len(self.classes)} classes"
-        kind = "" if self.real else ", stand-in"
-        return f"{type(self).__name__}({self.name}: {what}{kind})"
+        size = f"{len(self)} x {shape}, {len(self.classes)} classes"
+        origin = "" if self.real else ", stand-in"
+        return f"{type(self).__name__}({self.name}: {size}{origin})"
 
 
 @dataclass(frozen=True, eq=False, repr=False)

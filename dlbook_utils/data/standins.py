@@ -67,14 +67,14 @@ def names(source: Source, split: str) -> Lines:
     """
     from babel import Locale
 
-    found = set()
+    words = set()
     for code in LATIN:
         locale = Locale(code)
         for name in (*locale.territories.values(), *locale.languages.values()):
             plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
             if re.fullmatch("[a-z]{2,15}", plain):
-                found.add(plain)
-    return Lines(tuple(sorted(found)), source.name, False)
+                words.add(plain)
+    return Lines(tuple(sorted(words)), source.name, False)
 
 
 def pairs(source: Source, split: str) -> Lines:
@@ -83,11 +83,11 @@ def pairs(source: Source, split: str) -> Lines:
     from babel.dates import format_date
 
     english, french = Locale("en"), Locale("fr")
-    found = []
+    sentences = []
     for field in ("territories", "languages", "currencies", "scripts"):
         ours, theirs = getattr(english, field), getattr(french, field)
-        found += [(ours[key], theirs[key]) for key in sorted(ours) if key in theirs]
+        sentences += [(ours[key], theirs[key]) for key in sorted(ours) if key in theirs]
     days = [date(2001, 1, 1) + timedelta(days=7 * k + k % 7) for k in range(1200)]
     for style in ("full", "long"):
-        found += [(format_date(d, style, english), format_date(d, style, french)) for d in days]
-    return Lines(tuple(found), source.name, False)
+        sentences += [(format_date(d, style, english), format_date(d, style, french)) for d in days]
+    return Lines(tuple(sentences), source.name, False)

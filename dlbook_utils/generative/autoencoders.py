@@ -82,8 +82,11 @@ def roc_auc(scores: Tensor, is_anomaly: Tensor) -> float:
         raise ValueError(f"{scores.isnan().sum()} scores are NaN")
     _, place, counts = torch.unique(scores, return_inverse=True, return_counts=True)
     ranks = (counts.cumsum(0) - (counts - 1) / 2)[place].cpu().double()
-    found, rest = is_anomaly.sum().item(), (~is_anomaly).sum().item()
-    if not found or not rest:
-        raise ValueError(f"expected both kinds, got {found} anomalies and {rest} normal examples")
-    above = ranks[is_anomaly.cpu()].sum().item() - found * (found + 1) / 2
-    return above / (found * rest)
+    anomalies, normal = is_anomaly.sum().item(), (~is_anomaly).sum().item()
+    if not anomalies or not normal:
+        raise ValueError(
+            f"expected both kinds, got {anomalies} anomalies and {normal} normal examples"
+        )
+    ranked = ranks[is_anomaly.cpu()].sum().item()
+    least = anomalies * (anomalies + 1) / 2  # all below the normal ones
+    return (ranked - least) / (anomalies * normal)

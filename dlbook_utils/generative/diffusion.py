@@ -65,24 +65,24 @@ def add_noise(x0: Tensor, eps: Tensor, a: Tensor) -> Tensor:
     return a.sqrt() * x0 + (1 - a).sqrt() * eps
 
 
-def target_of(kind: str, x0: Tensor, eps: Tensor, a: Tensor) -> Tensor:
+def target_of(target: str, x0: Tensor, eps: Tensor, a: Tensor) -> Tensor:
     """Return what a network learns to say: the "noise", the "data" or the "velocity".
 
-    Raises KeyError for another kind. Source of the velocity: T. Salimans, J. Ho (2022),
+    Raises KeyError for another target. Source of the velocity: T. Salimans, J. Ho (2022),
     arXiv:2202.00512.
     """
     velocity = a.sqrt() * eps - (1 - a).sqrt() * x0
-    return {"noise": eps, "data": x0, "velocity": velocity}[kind]
+    return {"noise": eps, "data": x0, "velocity": velocity}[target]
 
 
-def data_from(kind: str, out: Tensor, x: Tensor, a: Tensor) -> Tensor:
+def data_from(target: str, out: Tensor, x: Tensor, a: Tensor) -> Tensor:
     """Return the estimate of the data that an output means, given noisy x; all (n, ...)."""
     signal, noise = a.sqrt(), (1 - a).sqrt()
     return {
         "noise": (x - noise * out) / signal,
         "data": out,
         "velocity": signal * x - noise * out,
-    }[kind]
+    }[target]
 
 
 def step_back(
@@ -213,7 +213,7 @@ def fit_diffusion(
     *,
     abar: Tensor,
     steps: int,
-    kind: str = "velocity",
+    target: str = "velocity",
     size: int = 64,
     lr: float = 4e-3,
     drop: float = 0.1,
@@ -223,10 +223,10 @@ def fit_diffusion(
     """Train a network to denoise; return the running average of its weights, and the losses.
 
     Arguments:
-        net: maps (noisy x, t (n,), y (n,) or None) to its `kind` of target; knows `classes`.
+        net: maps (noisy x, t (n,), y (n,) or None) to what `target` says; knows `classes`.
         x: (n, ...) of order 1, on the network's device, left as they are; labels y (n,) or None.
         abar: schedule.
-        kind: "noise", "data" or "velocity".
+        target: "noise", "data" or "velocity".
         drop: share of the labels that are hidden from the network.
         decay: how much of the average stays at each step, less in the beginning.
         seed: of batches, levels, noise and hidden labels.
@@ -248,7 +248,7 @@ def fit_diffusion(
             told = told.masked_fill(hidden.to(y.device), net.classes)  # type: ignore
         a = column(abar[t], x0)
         out = net(add_noise(x0, eps, a), t, told)
-        loss = F.mse_loss(out, target_of(kind, x0, eps, a))
+        loss = F.mse_loss(out, target_of(target, x0, eps, a))
         losses.append(check_loss(loss, 1, step))
         adam.param_groups[0]["lr"] = lr * warm_up(step, 50) * cosine(step, steps)
         adam.zero_grad()
@@ -269,7 +269,7 @@ def follow(average: nn.Module, net: nn.Module, decay: float) -> None:
 def denoiser(
     net: nn.Module,
     abar: Tensor,
-    kind: str = "velocity",
+    target: str = "velocity",
     y: Tensor | None = None,
     scale: float = 1.0,
 ) -> Callable[[Tensor, Tensor], Tensor]:
@@ -287,7 +287,7 @@ def denoiser(
         if scale != 1:
             free = net(x, t, None)
             out = free + scale * (out - free)
-        return data_from(kind, out, x, column(abar[t], x))
+        return data_from(target, out, x, column(abar[t], x))
 
     return denoise
 

@@ -193,8 +193,8 @@ def check_answer(name: str, answer: Any, test: Callable[[Any], Any]) -> None:
 
 def _one_bool(holds: Any) -> bool:
     """Return a Python bool for a bool of Python, NumPy or torch, and refuse anything else."""
-    kind = str(getattr(holds, "dtype", type(holds).__name__))
-    if kind in ("bool", "torch.bool") and getattr(holds, "shape", ()) == ():
+    dtype = str(getattr(holds, "dtype", type(holds).__name__))
+    if dtype in ("bool", "torch.bool") and getattr(holds, "shape", ()) == ():
         return bool(holds)
     raise TypeError(f"holds must be one bool (Python, NumPy or 0-d tensor), not {holds!r}")
 

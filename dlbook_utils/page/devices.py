@@ -16,7 +16,9 @@ T = TypeVar("T")
 def device(name: str | None = None) -> torch.device:
     """Return the GPU where there is one (CUDA), else the CPU; another device ("mps") by name.
 
-    Raises RuntimeError if the device asked for is not there.
+    Pages do not take Apple's MPS by themselves: it has no float64, in which some of them compute
+    (FLOAT64 in tests/site/test_sources.py lists where). Raises RuntimeError if the device asked for
+    is not there.
     """
     if name is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")

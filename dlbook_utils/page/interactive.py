@@ -55,7 +55,7 @@ def explore(
 
 def _filled(alt: str, value: Any) -> str:
     """Return a text with the value, as in ``{value:.1f}``, and other braces as they are."""
-    return re.sub(r"\{value(?::([^{}]*))?\}", lambda found: format(value, found[1] or ""), alt)
+    return re.sub(r"\{value(?::([^{}]*))?\}", lambda match: format(value, match[1] or ""), alt)
 
 
 def _words(alts: list[str], caption: str, name: str) -> dict[str, Any]:

@@ -81,14 +81,14 @@ def _paragraphs(node: claim_node) -> list[nodes.paragraph]:
         parts.append(("source", f"{source[0].upper()}{source[1:]}."))
     if node["breaks_if"]:
         parts.append(("breaks", f"Breaks if {node['breaks_if']}."))
-    return [nodes.paragraph("", text, classes=[f"claim-{what}"]) for what, text in parts if text]
+    return [nodes.paragraph("", text, classes=[f"claim-{part}"]) for part, text in parts if text]
 
 
 def _says(node: claim_node) -> str:
-    kind = "headline claim" if node["headline"] else node["kind"]
+    word = "headline claim" if node["headline"] else node["kind"]
     if node["outcome"] == "depends":
-        return f"{kind}: depends on {node['on']}"
-    return f"{kind}: {WORDS.get(node['outcome'], node['outcome'])}"
+        return f"{word}: depends on {node['on']}"
+    return f"{word}: {WORDS.get(node['outcome'], node['outcome'])}"
 
 
 def _unique(wanted: str, document: nodes.document) -> str:

@@ -262,7 +262,7 @@ def intervals(
 
 
 def _unless_comment(change: Callable[[re.Match[str]], str]) -> Callable[[re.Match[str]], str]:
-    return lambda found: found[0] if found[0].startswith("<!") else change(found)
+    return lambda match: match[0] if match[0].startswith("<!") else change(match)
 
 
 def _adapted(draw: Callable[[Figure], str]) -> Callable[[Figure], str]:

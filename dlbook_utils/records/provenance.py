@@ -31,32 +31,32 @@ def device_name(device: torch.device) -> str:
 
 
 @lru_cache(1)
-def driver(kind: str) -> str:
+def driver(device_type: str) -> str:
     """The version of the Nvidia driver; for a CPU the instructions that PyTorch uses."""
-    if kind != "cuda":
+    if device_type != "cuda":
         return (
             f"{platform.system()} {platform.release()}, {torch.backends.cpu.get_cpu_capability()}"
         )
     command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
     try:
-        found = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
-        return f"NVIDIA {found.stdout.split()[0]}"
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
+        return f"NVIDIA {answer.stdout.split()[0]}"
     except (OSError, subprocess.SubprocessError, IndexError):
         return "NVIDIA, version unknown"
 
 
 def versions() -> dict[str, str]:
     """Versions of what the numbers may depend on."""
-    found = {
+    known = {
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": np.__version__,
         "dlbook_utils": dlbook_utils.__version__,
     }
     if torch.cuda.is_available():
-        found["cuda"] = str(torch.version.cuda)
-        found["cudnn"] = str(torch.backends.cudnn.version())
-    return found
+        known["cuda"] = str(torch.version.cuda)
+        known["cudnn"] = str(torch.backends.cudnn.version())
+    return known
 
 
 @lru_cache(1)

@@ -78,7 +78,7 @@ class Worker:
         step = self.step
         if step == "auto":
             step = "graph" if self.device.type == "cuda" else "fast"
-        if step == "graph" and (setting.rule == "muon" or self.group.size > 1):
+        if step == "graph" and (setting.falls or self.group.size > 1):
             return "fast"
         return step
 
@@ -246,7 +246,7 @@ class Run:
         """Take the next steps of an epoch, of which `done` are; return what they tallied."""
         learner, group = self.learner, self.worker.group
         for k, batch in enumerate(batches):
-            if self.setting.rule == "muon":  # its rate falls from step to step
+            if self.setting.falls:  # its rate, from step to step
                 learner.set_rates(epoch - 1 + (done + k) / in_all)
                 if group.size == 1:  # several processes wait for every gradient
                     learner.rest()

@@ -24,6 +24,7 @@ LARGE = ("vit-ti-p16-224", "vit-s-p16-224", "vit-b-p16-224")
 READINGS = (*MAIN, *OTHERS, *LARGE)  # the models that the text can be taken to mean
 NARROW = ("resnet18-narrow", "vit-narrow-p4")
 RATES = (1e-4, 3e-4, 1e-3)
+BRACKET = (3e-4, 1e-3, 3e-3, 1e-2)  # the best of them shall be none of the ends
 SIZES = (1_000, 5_000, 10_000, 25_000)
 COST_EPOCHS = 5  # of ResNet-18: the budget of the arms of equal cost
 STAGES, CHECKS = 5, 25  # of a schedule that is drawn out or in: rates, and validations
@@ -89,6 +90,11 @@ def small_trials(model: str) -> list[Setting]:
     return [small(model, rate, arm="small-rate", seed=TUNING_SEED) for rate in RATES]
 
 
+def bracket_trials(model: str) -> list[Setting]:
+    """Four runs that choose the rate of either narrow network, the same for both."""
+    return [small(model, arm="bracket", lr=rate, seed=TUNING_SEED) for rate in BRACKET]
+
+
 def best_of(trials: Sequence[Setting], runs: Runs) -> Setting | None:
     """The trial with the best validation accuracy (the earlier on a tie); None while one lacks.
 
@@ -108,18 +114,18 @@ def best_of(trials: Sequence[Setting], runs: Runs) -> Setting | None:
 # How results decide: each returns the setting that a plan becomes, None while results are missing.
 
 
-def at_best(trials: Callable[[str], list[Setting]], plan: Setting, runs: Runs) -> Setting | None:
-    """A ViT takes the rate of its best trial; the source gives the others'."""
-    if not plan.model.startswith("vit"):
-        return plan
+Trials = Callable[[str], list[Setting]]
+
+
+def as_tuned(trials: Trials, plan: Setting, runs: Runs) -> Setting | None:
+    """Every model takes rate and decay of its best trial."""
     best = best_of(trials(plan.model), runs)
-    return best and replace(plan, lr=best.lr)
-
-
-def as_tuned(plan: Setting, runs: Runs) -> Setting | None:
-    """Arm B: every model takes rate and decay of its best trial."""
-    best = best_of(tuning_trials(plan.model), runs)
     return best and replace(plan, lr=best.lr, decay=best.decay)
+
+
+def at_best(trials: Trials, plan: Setting, runs: Runs) -> Setting | None:
+    """A ViT takes the rate of its best trial; the source gives the others'."""
+    return as_tuned(trials, plan, runs) if plan.model.startswith("vit") else plan
 
 
 def for_equal_time(plan: Setting, runs: Runs) -> Setting | None:
@@ -179,10 +185,12 @@ ARMS = {
     "equal-flops": Arm(by_rate, ("rate",)),
     "equal-time": Arm(for_equal_time, ("rate", "timing")),
     "trial": Arm(chooses=True),
-    "tuned": Arm(as_tuned, ("trial",)),
+    "tuned": Arm(partial(as_tuned, tuning_trials), ("trial",)),
     "short": Arm(by_name_only=True),
     "small-rate": Arm(by_name_only=True, chooses=True),
     "small": Arm(partial(at_best, small_trials), ("small-rate",), by_name_only=True),
+    "bracket": Arm(by_name_only=True, chooses=True),
+    "small-long": Arm(partial(as_tuned, bracket_trials), ("bracket",), by_name_only=True),
     "modern-cpu": Arm(by_name_only=True),
 }
 # Arms whose runs are no results: others are chosen by them, or something was tried out.
@@ -236,6 +244,12 @@ def _cifar10() -> Iterator[Setting]:
     yield from (published(m, RATES[1], seed=seed, **short) for seed in SEEDS for m in MAIN)
     yield from small_trials(NARROW[1])
     yield from (small(model, seed=seed) for seed in SEEDS for model in NARROW)
+    for trials in map(bracket_trials, NARROW):
+        yield from trials
+    long: dict[str, Any] = {"epochs": 250, "halve_every": 50, "check_every": 25}
+    yield from (
+        small(model, arm="small-long", seed=seed, **long) for seed in SEEDS for model in NARROW
+    )
     yield from (modern(**SMALL, seed=seed) for seed in SEEDS)
 
 

@@ -35,6 +35,7 @@ EVEN: Channels = ((0.5,) * 3, (0.25,) * 3)  # for times, on which they have no e
 WARM_UP = 3  # steps before a graph is recorded
 NEWTON_SCHULZ = 3  # rounds: enough for this recipe
 BIAS_RATE, HEAD_RATE, DECAY = 0.053, 0.67, 2e-6  # of SGD on the sum of a batch's losses
+ADAM_RATE = 1e-3  # of what Muon does not move in other networks
 FIRST_LEARNS = 3 / 8  # part of the training in which the first layer's bias does
 
 
@@ -99,37 +100,47 @@ class Muon(torch.optim.Optimizer):
                 p.sub_(group["lr"] * rounds.view_as(p))
 
 
-def modern_optimizers(
-    model: models.SpeedyNet, lr: float, batch: int
+def muon(
+    setting: Setting, model: nn.Module, step_kind: str, device: torch.device
 ) -> list[torch.optim.Optimizer]:
-    """Muon for the filters at rate lr, SGD with Nesterov momentum for the biases and the head.
+    """Muon for filters and hidden matrices; for the rest what the model was made for.
 
-    The recipe's rates of SGD belong to the sum of a batch's losses, ours to their mean, hence the
-    factor `batch`. (Muon's step does not depend on the gradient's size.) Group option "until": the
-    part of the training after which the rate is 0.
+    The modern network's biases and head take the recipe's SGD with Nesterov momentum, whose rates
+    belong to the sum of a batch's losses, ours to their mean, hence the factor `batch`. Group
+    option "until": the part of the training after which the rate is 0. Those rates are made for
+    that network, which divides its scores; others take Adam at the source's rate.
     """
-    filters = [p for p in model.parameters() if p.ndim == 4 and p.requires_grad]
-    biases = [p for name, p in model.named_parameters() if "norm" in name and name.endswith("bias")]
-    rest: list[dict[str, Any]] = [
-        {"params": [model.whiten.bias], "lr": BIAS_RATE * batch, "until": FIRST_LEARNS},
-        {"params": biases, "lr": BIAS_RATE * batch},
-        {"params": [model.head.weight], "lr": HEAD_RATE * batch},
+    learns = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    head = [p for name, p in learns.items() if name.startswith("head.")]
+    hidden = [p for name, p in learns.items() if p.ndim in (2, 4) and name != "head.weight"]
+    rest = [p for name, p in learns.items() if p.ndim not in (2, 4) and "head" not in name]
+    if not isinstance(model, models.SpeedyNet):
+        return [Muon(hidden, setting.lr), torch.optim.Adam([*rest, *head], ADAM_RATE)]
+    batch, first = setting.batch, [model.whiten.bias]
+    groups: list[dict[str, Any]] = [
+        {"params": first, "lr": BIAS_RATE * batch, "until": FIRST_LEARNS},
+        {"params": [p for p in rest if p is not first[0]], "lr": BIAS_RATE * batch},
+        {"params": head, "lr": HEAD_RATE * batch},
     ]
-    for group in rest:
+    for group in groups:
         group["weight_decay"] = DECAY * batch / group["lr"]
-    return [Muon(filters, lr), torch.optim.SGD(rest, momentum=0.85, nesterov=True)]
+    return [Muon(hidden, setting.lr), torch.optim.SGD(groups, momentum=0.85, nesterov=True)]
 
 
 def adam(
     setting: Setting, model: nn.Module, step_kind: str, device: torch.device
-) -> torch.optim.Adam:
+) -> list[torch.optim.Optimizer]:
     """Adam or AdamW. For a graph the rate is a tensor, which can change after the recording."""
     make = torch.optim.AdamW if setting.rule == "adamw" else torch.optim.Adam
     lr = torch.tensor(setting.lr, device=device) if step_kind == "graph" else setting.lr
     fast: dict[str, Any] = {} if step_kind == "plain" else {"fused": True}
     if step_kind == "graph":
         fast["capturable"] = True
-    return make(model.parameters(), lr=lr, weight_decay=setting.decay, **fast)
+    return [make(model.parameters(), lr=lr, weight_decay=setting.decay, **fast)]
+
+
+# By the names that settings.CHOICES allows.
+OPTIMIZERS = {"adam": adam, "adamw": adam, "muon": muon}
 
 
 def views(x: Tensor, number: int) -> list[tuple[float, Tensor]]:
@@ -188,10 +199,7 @@ class Learner:
         self.forward = (
             torch.compile(self.net, dynamic=False) if step_kind == "compile" else self.net
         )
-        if setting.rule == "muon":
-            self.optimizers = modern_optimizers(self.model, setting.lr, setting.batch)
-        else:
-            self.optimizers = [adam(setting, self.model, step_kind, device)]
+        self.optimizers = OPTIMIZERS[setting.rule](setting, self.model, step_kind, device)
         for group in _groups(self.optimizers):
             group.setdefault("until", 1.0)
             group["first_lr"] = float(group["lr"])
@@ -207,13 +215,13 @@ class Learner:
         """Set the learning rates after `done` epochs (a fraction, within an epoch); return the
         first.
 
-        "adam" and "adamw": halved every `halve_every` epochs. "muon": down to 0 in a straight line.
+        Halved every `halve_every` epochs, or down to 0 in a straight line (`setting.falls`).
         """
         setting, factor = self.setting, 1.0
-        if setting.rule != "muon" and setting.halve_every:
+        if setting.halve_every and not setting.falls:
             factor = 0.5 ** (int(done) // setting.halve_every)
         for group in _groups(self.optimizers):
-            if setting.rule == "muon":
+            if setting.falls:
                 factor = max(0.0, 1 - done / (setting.epochs * group["until"]))
             rate = group["first_lr"] * factor
             if isinstance(group["lr"], Tensor):

@@ -43,7 +43,7 @@ class Setting:
     per_epoch: int = 0
     epochs: int = 50  # at most so many
     batch: int = 32  # examples per step; the last step of an epoch takes what is left over
-    rule: str = "adam"  # "adamw", or "muon": the modern recipe's optimisers, see `learner`
+    rule: str = "adam"  # "adamw", or "muon": the modern recipe's; see OPTIMIZERS in `learner`
     lr: float = 1e-3  # learning rate at the start
     decay: float = 0.0  # of the weights
     # Epochs after which the rate is halved, again and again; 0: the rate is constant. ("muon" has a
@@ -81,6 +81,11 @@ class Setting:
             raise ValueError(f"small_epochs and small_side go together, got {both}")
         if not 0 <= self.split < TENTHS:
             raise ValueError(f"split must lie in 0..{TENTHS - 1}, got {self.split}")
+
+    @property
+    def falls(self) -> bool:
+        """Whether the rate falls from step to step, down to 0; else it is halved, or constant."""
+        return self.rule == "muon"
 
     @property
     def key(self) -> str:

@@ -79,8 +79,8 @@ class MultiHeadAttention(nn.Module):
 
     def mix(self, x: Tensor, K: Tensor, V: Tensor, mask: Tensor | None = None):
         """Return what the queries of x find among keys and values, and the weights."""
-        found, weights = attention(self.split(self.query(x)), K, V, mask)
-        return self.out(found.transpose(1, 2).flatten(2)), weights
+        mixed, weights = attention(self.split(self.query(x)), K, V, mask)
+        return self.out(mixed.transpose(1, 2).flatten(2)), weights
 
     def look(self, x: Tensor, memory: Tensor | None = None, mask: Tensor | None = None):
         """Return the output (n, T, d) and the weights (n, heads, T, S)."""

@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 
 from dlbook_utils import data
-from dlbook_utils.data import fetch, hosts, registry
+from dlbook_utils.data import downloading, fetch, registry
 from dlbook_utils.data.__main__ import main
 from tests.data import misbehaving_server as server_module
 from tests.data.misbehaving_server import CONTENT, ITEMS, serving, tar_of, tiny, zip_of
 
 ROOT = Path(__file__).parents[2]
-HASTY = hosts.Patience(connect=3, read=1.2, total=4, speed=10_000, grace=0.4)
+HASTY = downloading.Patience(connect=3, read=1.2, total=4, speed=10_000, grace=0.4)
 
 
 @pytest.fixture(autouse=True)
@@ -61,7 +61,7 @@ def nothing_half_written(cache: Path) -> bool:
     whole = not (cache / "tiny/tiny.txt").exists() or (
         (cache / "tiny/tiny.txt").read_bytes() == CONTENT
     )
-    return whole and left <= {"tiny.txt", hosts.MEMORY, ".lock-tiny"}
+    return whole and left <= {"tiny.txt", downloading.MEMORY, ".lock-tiny"}
 
 
 def test_a_good_mirror_gives_the_real_set_and_is_asked_once(offer, cache, server, capsys):
@@ -143,22 +143,22 @@ def test_a_silent_host_is_remembered_for_an_hour_and_not_by_make_data(
 
 def test_the_memory_expires_and_entries_keep_their_time(cache, monkeypatch):
     cache.mkdir()
-    hosts.remember(cache, "a", "no connection")
+    downloading.remember(cache, "a", "no connection")
     now = time.time()
-    monkeypatch.setattr(hosts.time, "time", lambda: now + 1800)
-    hosts.remember(cache, "b", "HTTP 404")
-    assert hosts.recall(cache) == {"a": "no connection", "b": "HTTP 404"}
-    monkeypatch.setattr(hosts.time, "time", lambda: now + 3700)
-    assert hosts.recall(cache) == {"b": "HTTP 404"}
+    monkeypatch.setattr(downloading.time, "time", lambda: now + 1800)
+    downloading.remember(cache, "b", "HTTP 404")
+    assert downloading.recall(cache) == {"a": "no connection", "b": "HTTP 404"}
+    monkeypatch.setattr(downloading.time, "time", lambda: now + 3700)
+    assert downloading.recall(cache) == {"b": "HTTP 404"}
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"a": 1}', "\x00"])
 def test_a_damaged_memory_is_forgotten(content, cache):
     cache.mkdir()
-    (cache / hosts.MEMORY).write_text(content)
-    assert hosts.recall(cache) == {}
-    hosts.remember(cache, "a", "why")
-    assert json.loads((cache / hosts.MEMORY).read_text())["a"][1] == "why"
+    (cache / downloading.MEMORY).write_text(content)
+    assert downloading.recall(cache) == {}
+    downloading.remember(cache, "a", "why")
+    assert json.loads((cache / downloading.MEMORY).read_text())["a"][1] == "why"
 
 
 def test_offline_asks_nobody(offer, server, monkeypatch, capsys):
@@ -298,7 +298,7 @@ def test_a_certificate_bundle_that_does_not_exist_is_named(cache, monkeypatch, c
     out = capsys.readouterr().out
     assert "/nowhere/bundle.pem" in out
     assert "cannot be written" not in out
-    assert hosts.recall(cache) == {}  # not the host's fault
+    assert downloading.recall(cache) == {}  # not the host's fault
 
 
 @pytest.mark.parametrize("value", ["not a url", "http:/one-slash", "ftp://host/x", "http://"])
@@ -313,7 +313,7 @@ def test_a_mirror_that_is_no_address_is_named(value, offer, server, monkeypatch,
 
 def test_a_disk_that_is_full_is_no_fault_of_the_host(offer, cache, monkeypatch, capsys):
     offer("good")
-    opened = hosts._opened
+    opened = downloading._opened
 
     @contextlib.contextmanager
     def full(path):
@@ -326,10 +326,10 @@ def test_a_disk_that_is_full_is_no_fault_of_the_host(offer, cache, monkeypatch, 
             yield Full()
             del file
 
-    monkeypatch.setattr(hosts, "_opened", full)
+    monkeypatch.setattr(downloading, "_opened", full)
     assert not data.load("tiny").real
     assert "cannot be written (No space left on device)" in capsys.readouterr().out
-    assert hosts.recall(cache) == {}
+    assert downloading.recall(cache) == {}
 
 
 def test_another_value_error_is_told_in_its_own_words(offer, monkeypatch, capsys):

@@ -59,15 +59,15 @@ def test_schedules_have_the_published_values():
     assert cosine_schedule()[500].item() == pytest.approx((expected / start).item(), rel=1e-5)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_each_target_leads_back_to_the_data(kind):
+@pytest.mark.parametrize("target", KINDS)
+def test_each_target_leads_back_to_the_data(target):
     g = generator(0)
     x0, eps = torch.randn(2, 50, 3, 2, 2, generator=g, dtype=torch.float64)
     a = column(linear_schedule()[torch.randint(1, 900, (50,), generator=g)], x0)
     assert a.shape == (50, 1, 1, 1)
     x = add_noise(x0, eps, a)
-    out = target_of(kind, x0, eps, a)
-    assert torch.allclose(data_from(kind, out, x, a), x0, atol=1e-9)
+    out = target_of(target, x0, eps, a)
+    assert torch.allclose(data_from(target, out, x, a), x0, atol=1e-9)
 
 
 def test_an_unknown_target_is_refused():
@@ -192,10 +192,10 @@ def test_guidance_is_an_affine_mixture_whatever_is_mixed():
     net = shaken(DenoisingUNet(c=1, width=8, classes=3, d=8))
     x = torch.randn(3, 1, 4, 4, generator=generator(9), dtype=torch.float64)
     t = torch.tensor(400)
-    for kind in KINDS:
-        free, told, far = (denoiser(net, abar, kind, y, scale)(x, t) for scale in (0.0, 1.0, 3.0))
+    for target in KINDS:
+        free, told, far = (denoiser(net, abar, target, y, scale)(x, t) for scale in (0.0, 1.0, 3.0))
         assert torch.allclose(far, free + 3 * (told - free))
-        assert torch.allclose(free, denoiser(net, abar, kind)(x, t))
+        assert torch.allclose(free, denoiser(net, abar, target)(x, t))
 
 
 class Line(nn.Module):
@@ -215,7 +215,7 @@ def test_training_finds_the_best_linear_denoiser_and_leaves_the_data():
     abar = torch.tensor([1.0, 0.5], dtype=torch.float64)  # one level
     x = 2 * torch.randn(5000, 1, generator=generator(10))
     before = x.clone()
-    net, losses = fit_diffusion(Line(), x, abar=abar, steps=800, kind="data", size=256, lr=0.02)
+    net, losses = fit_diffusion(Line(), x, abar=abar, steps=800, target="data", size=256, lr=0.02)
     best = 0.5**0.5 * 4 / (0.5 * 4 + 0.5)  # covariance over variance
     assert net.w.item() == pytest.approx(best, abs=0.03)
     assert len(losses) == 800
@@ -234,7 +234,7 @@ def test_training_is_repeatable_and_stops_at_nan():
         results.append(fit_diffusion(net, x, y, abar=abar, steps=3, size=8, seed=5)[1])
     assert results[0] == results[1]
     with pytest.raises(TrainingFailed, match="step 1"):
-        fit_diffusion(Line(), x * torch.nan, abar=abar, steps=2, kind="data")
+        fit_diffusion(Line(), x * torch.nan, abar=abar, steps=2, target="data")
 
 
 def test_an_average_follows():

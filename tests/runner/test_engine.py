@@ -619,7 +619,7 @@ def test_where_no_graph_can_be_recorded_the_run_goes_on(toy, tmp_path, monkeypat
         return true(setting, model, "fast", device)
 
     monkeypatch.setattr(engine.Worker, "step_for", as_on_a_gpu)
-    monkeypatch.setattr(learner, "adam", on_a_cpu)
+    monkeypatch.setitem(learner.OPTIMIZERS, "adam", on_a_cpu)
     said = []
     here = worker(tmp_path, say=said.append)
     assert timeless(engine.run(setting, here)) == timeless(expected)

@@ -6,6 +6,7 @@ import torchvision
 from torch import nn
 
 from dlbook_utils.runner import learner, models
+from dlbook_utils.runner.settings import CHOICES, Setting
 
 
 def numbers(module: nn.Module) -> int:
@@ -145,7 +146,8 @@ def test_sgd_on_the_mean_loss_is_the_recipes_sgd_on_the_sum():
     nets = [models.build("tiny-speedy").double() for _ in range(2)]
     nets[1].load_state_dict(nets[0].state_dict())
     start = nets[0].head.weight.detach().clone()
-    ours = learner.modern_optimizers(nets[0], 0.2, n)
+    setting = Setting("a", "tiny-speedy", rule="muon", lr=0.2, batch=n)
+    ours = learner.muon(setting, nets[0], "fast", torch.device("cpu"))
     # as in the recipe's code: rates of 0.053 and 0.67 on the sum, decay 2e-6 an image
     rates = {nets[1].head.weight: 0.67, nets[1].whiten.bias: 0.053}
     rates |= {p: 0.053 for n, p in nets[1].named_parameters() if "norm" in n and "bias" in n}
@@ -176,3 +178,22 @@ def test_views_weigh_one_together_and_mirror():
         assert all(view.shape == x.shape for _, view in views)
     shifted = learner.views(x, 6)[2][1]
     assert torch.equal(shifted[..., 1:, 1:], x[..., :-1, :-1])
+
+
+@pytest.mark.parametrize("rule", learner.OPTIMIZERS)
+@pytest.mark.parametrize("name", ["tiny-cnn", "tiny-resnet", "tiny-vit", "tiny-speedy"])
+def test_every_rule_moves_every_parameter_of_every_model(name, rule):
+    setting = Setting("a", name, rule=rule, lr=0.01, batch=8)
+    one = learner.Learner(setting, learner.EVEN, torch.device("cpu"))
+    before = {name: p.detach().clone() for name, p in one.model.named_parameters()}
+    g = torch.Generator().manual_seed(2)
+    x = torch.randint(0, 256, (8, 3, 32, 32), generator=g, dtype=torch.uint8)
+    for _ in range(2):
+        one.step(x, torch.arange(8), 8, 8)
+    for name, p in one.model.named_parameters():
+        assert torch.isfinite(p).all()
+        assert (p == before[name]).all().item() is not p.requires_grad, name
+
+
+def test_the_rules_are_those_that_a_setting_may_name():
+    assert tuple(learner.OPTIMIZERS) == CHOICES["rule"]

@@ -70,6 +70,28 @@ def test_claims_name_records_and_rules_that_are_there(chapter):
         assert fixed is None or (ROOT / fixed.value).is_file()
 
 
+# Models in float64 on `device()`, by page: CUDA's GPUs have it, Apple's (MPS) have not. All places,
+# so that whoever brings the book to MPS knows where to go.
+FLOAT64 = {
+    "book/foundations/gradient-flow.md": 3,
+    "book/foundations/mlp.md": 1,
+    "book/foundations/regularisation.md": 1,
+    "book/generative/vae.md": 1,
+    "book/origins/machines.md": 1,
+    "book/vision/cnn-architectures.md": 1,
+    "book/vision/cnn.md": 1,
+}
+HERE = r"\.to\((device\(\)|here|where)\)"
+
+
+def test_float64_on_the_device_is_listed():
+    there = {
+        name: len(re.findall(rf"{HERE}\.double\(\)|\.double\(\){HERE}", "\n".join(code(page))))
+        for name, page in CHAPTERS.items()
+    }
+    assert {name: places for name, places in there.items() if places} == FLOAT64
+
+
 def test_no_tensor_becomes_double_before_it_leaves_its_device():
     paths = [p for part in ("dlbook_utils", "book/generative") for p in (ROOT / part).rglob("*.*")]
     texts = {path: path.read_text("utf8") for path in paths if path.suffix in (".py", ".md")}

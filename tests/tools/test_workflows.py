@@ -1,6 +1,7 @@
 """Who runs what with which rights: actions and packages are pinned by digest, writing is apart."""
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,22 @@ def test_the_lock_has_what_requirements_ask_for_and_a_digest_for_each():
     packages = re.split(r"\n(?=\w)", locked.strip())[1:]
     assert len(packages) == len(versions)
     assert [text for text in packages if "--hash=sha256:" not in text] == []
+
+
+def test_a_pin_moves_when_requirements_say_so(tmp_path, monkeypatch):
+    (tmp_path / "requirements.txt").write_text("a==2\n")
+    (tmp_path / "requirements.lock").write_text("a==1 \\\n    --hash=sha256:00\n")
+
+    def uv(command, input, **options):
+        output = Path(command[command.index("--output-file") + 1])
+        assert "a==1" in output.read_text()  # a preference
+        assert "--constraint" not in command
+        output.write_text(input.strip() + " \\\n    --hash=sha256:11\n")
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr(lock.subprocess, "run", uv)
+    lock.main(tmp_path)
+    assert (tmp_path / "constraints.txt").read_text().endswith("\na==2\n")
 
 
 def test_constraints_are_the_lock_without_digests():

@@ -48,14 +48,14 @@ def main(arguments: list[str] | None = None, list_file: Path = ON_CPU) -> int:
         return 2
     places, wrong = read(list_file), 0
     for name in names:
-        found = in_a_process(name, options.budget, options.chapter_seconds)
-        print(summary(name, found), flush=True)
-        wrong += bool(found["error"])
-        if options.write and not found["error"]:
-            places = updated(places, name, found["stays"])
+        outcome = in_a_process(name, options.budget, options.chapter_seconds)
+        print(summary(name, outcome), flush=True)
+        wrong += bool(outcome["error"])
+        if options.write and not outcome["error"]:
+            places = updated(places, name, outcome["stays"])
             write(list_file, places)
-        elif options.budget == "cpu" and not found["error"]:
-            differs = differences(places.get(name, {}), found["stays"])
+        elif options.budget == "cpu" and not outcome["error"]:
+            differs = differences(places.get(name, {}), outcome["stays"])
             print("".join(f"  {line}\n" for line in differs), end="", flush=True)
             wrong += bool(differs)
     return int(wrong > 0)
@@ -64,8 +64,8 @@ def main(arguments: list[str] | None = None, list_file: Path = ON_CPU) -> int:
 def in_a_process(name: str, budget: str, limit: float) -> dict[str, Any]:
     """Run a chapter in a process of its own that sees a pretended GPU."""
     settings = {"DLBOOK_BUDGET": budget}
-    found = chapters.in_a_process(name, "cpu", limit, "tools.pretend_gpu", settings)
-    return {"stays": {}} | found
+    outcome = chapters.in_a_process(name, "cpu", limit, "tools.pretend_gpu", settings)
+    return {"stays": {}} | outcome
 
 
 def run(name: str) -> dict[str, Any]:
@@ -74,30 +74,32 @@ def run(name: str) -> dict[str, Any]:
 
     began = time.process_time()
     with watched_gpu() as stays:
-        found = chapters.run(chapters.NOTEBOOKS / f"{name}.ipynb")
-    found["memory"].pop("gpu")  # there is none
-    return found | {"stays": stays, "cpu seconds": time.process_time() - began}
+        outcome = chapters.run(chapters.NOTEBOOKS / f"{name}.ipynb")
+    outcome["memory"].pop("gpu")  # there is none
+    return outcome | {"stays": stays, "cpu seconds": time.process_time() - began}
 
 
-def summary(name: str, found: dict[str, Any]) -> str:
+def summary(name: str, outcome: dict[str, Any]) -> str:
     """A chapter's time, where it broke off, what does not hold, and what stays on the CPU."""
-    ran = "" if found["error"] else f"; {found['cpu seconds']:.1f} s of one core, ran to its end"
-    first, *rest = chapters.summary(name, found, cells=False).split("\n")
-    stays = sorted(found["stays"].items())
+    ran = (
+        "" if outcome["error"] else f"; {outcome['cpu seconds']:.1f} s of one core, ran to its end"
+    )
+    first, *rest = chapters.summary(name, outcome, cells=False).split("\n")
+    stays = sorted(outcome["stays"].items())
     rest += [f"  on the CPU: {place} ({size:,} numbers)" for place, size in stays]
     return "\n".join([first + ran, *rest])
 
 
-def differences(listed: dict[str, str], found: dict[str, int]) -> list[str]:
+def differences(listed: dict[str, str], stays: dict[str, int]) -> list[str]:
     """In words, what stays on the CPU and is not listed, and what is listed and stays no more."""
-    new = [f"NOT LISTED in {ON_CPU.name}: {place}" for place in sorted(found.keys() - listed)]
-    return new + [f"LISTED, but does not stay: {place}" for place in sorted(listed.keys() - found)]
+    new = [f"NOT LISTED in {ON_CPU.name}: {place}" for place in sorted(stays.keys() - listed)]
+    return new + [f"LISTED, but does not stay: {place}" for place in sorted(listed.keys() - stays)]
 
 
-def updated(places: Places, name: str, found: dict[str, int]) -> Places:
-    """The list with a chapter's places as found, their reasons as they were."""
+def updated(places: Places, name: str, stays: dict[str, int]) -> Places:
+    """The list with a chapter's places as they are, their reasons as they were."""
     old = places.get(name, {})
-    now = {place: old.get(place, NO_REASON) for place in sorted(found)}
+    now = {place: old.get(place, NO_REASON) for place in sorted(stays)}
     rest = {chapter: there for chapter, there in places.items() if chapter != name}
     return dict(sorted((rest | {name: now}).items())) if now else rest
 

@@ -145,16 +145,16 @@ def named_device(asked: Any) -> torch.device | None:
     return None
 
 
-def _tensors(values: Any, found: list[Tensor] | None = None) -> list[Tensor]:
+def _tensors(values: Any, tensors: list[Tensor] | None = None) -> list[Tensor]:
     """Return the tensors in nested tuples, lists and dictionaries."""
-    found = [] if found is None else found
+    tensors = [] if tensors is None else tensors
     if type(values) in PLAIN or isinstance(values, Tensor):
-        found.append(values)
+        tensors.append(values)
     elif isinstance(values, tuple | list | dict):
         for value in values.values() if isinstance(values, dict) else values:
             if type(value) not in NUMBERS:  # long lists of them are common
-                _tensors(value, found)
-    return found
+                _tensors(value, tensors)
+    return tensors
 
 
 def _common_device(name: str, tensors: Iterable[Tensor]) -> torch.device:
@@ -199,11 +199,11 @@ def _refuse_written_on_cpu(name: str, args: tuple, kwargs: dict[str, Any]) -> No
 
 def _refuse_integers(name: str, tensors: list[Tensor]) -> None:
     """Raise RuntimeError for products of integer matrices, for which CUDA has no kernel."""
-    if name in MATRIX_PRODUCTS and (kind := INTEGERS.get(tensors[0].dtype)):
+    if name in MATRIX_PRODUCTS and (dtype := INTEGERS.get(tensors[0].dtype)):
         order = max(x.dim() for x in tensors)
         vector = min(x.dim() for x in tensors) < 2
         kernel = "baddbmm_cuda" if order > 2 else "addmv_impl_cuda" if vector else "addmm_cuda"
-        raise RuntimeError(f"\"{kernel}\" not implemented for '{kind}'")
+        raise RuntimeError(f"\"{kernel}\" not implemented for '{dtype}'")
 
 
 def _check_generator(args: tuple, kwargs: dict[str, Any], device: torch.device) -> None:
@@ -257,8 +257,8 @@ def _get_device(func: Rule, args: tuple, kwargs: dict[str, Any]) -> torch.device
     return where(args[0])
 
 
-def _is(kind: str, func: Rule, args: tuple, kwargs: dict[str, Any]) -> bool:
-    return where(args[0]).type == kind
+def _is(device_type: str, func: Rule, args: tuple, kwargs: dict[str, Any]) -> bool:
+    return where(args[0]).type == device_type
 
 
 def _index(func: Rule, args: tuple, kwargs: dict[str, Any]) -> int:
@@ -328,8 +328,8 @@ def _numpy(func: Rule, args: tuple, kwargs: dict[str, Any]) -> Any:
 
 def _pin_memory(func: Rule, args: tuple, kwargs: dict[str, Any]) -> Tensor:
     if where(args[0]) == GPU:
-        kind = args[0].type().replace("torch.", "torch.cuda.")
-        raise RuntimeError(f"cannot pin '{kind}' only dense CPU tensors can be pinned")
+        tensor_type = args[0].type().replace("torch.", "torch.cuda.")
+        raise RuntimeError(f"cannot pin '{tensor_type}' only dense CPU tensors can be pinned")
     return args[0].clone()
 
 
@@ -390,10 +390,10 @@ def _grad(func: Rule, args: tuple, kwargs: dict[str, Any]) -> Any:
 def _pack(func: Rule, args: tuple, kwargs: dict[str, Any]) -> Any:
     x, lengths, *rest = args
     if where(lengths) != CPU:
-        kind = INTEGERS.get(lengths.dtype, lengths.dtype)
+        dtype = INTEGERS.get(lengths.dtype, lengths.dtype)
         raise RuntimeError(
             "'lengths' argument should be a 1D CPU int64 tensor, "
-            f"but got {lengths.dim()}D {where(lengths)} {kind} tensor"
+            f"but got {lengths.dim()}D {where(lengths)} {dtype} tensor"
         )
     data, sizes = func(*args, **kwargs)
     return mark(data, where(x)), sizes

@@ -47,8 +47,8 @@ class Stays(dict[str, int]):
         if size:
             self._note("trains in", size)
 
-    def _note(self, what: str, size: int) -> None:
-        key = f"{what} {place()}"
+    def _note(self, action: str, size: int) -> None:
+        key = f"{action} {place()}"
         self[key] = max(size, self.get(key, 0))
 
 

@@ -66,11 +66,11 @@ def every(options: argparse.Namespace) -> int:
         if options.limit_seconds and time.monotonic() - began > options.limit_seconds:
             print(f"{name}: the time is up")
             continue
-        found = in_a_process(name, options.device, options.chapter_seconds)
-        broken += bool(found["error"])
-        print(summary(name, found, options.cells), flush=True)
+        outcome = in_a_process(name, options.device, options.chapter_seconds)
+        broken += bool(outcome["error"])
+        print(summary(name, outcome, options.cells), flush=True)
         if record:
-            write(record, name, found, options.device)
+            write(record, name, outcome, options.device)
     return int(broken > 0)
 
 
@@ -170,27 +170,27 @@ def _memory() -> dict[str, int]:
 
     from dlbook_utils.records import provenance
 
-    found = {"process": provenance.peak_memory(torch.device("cpu"))}
+    peaks = {"process": provenance.peak_memory(torch.device("cpu"))}
     if torch.cuda.is_available():
-        found["gpu"] = torch.cuda.max_memory_allocated()
-    return found
+        peaks["gpu"] = torch.cuda.max_memory_allocated()
+    return peaks
 
 
-def summary(name: str, found: dict[str, Any], cells: bool) -> str:
+def summary(name: str, outcome: dict[str, Any], cells: bool) -> str:
     """A chapter in a line, and more lines for what did not hold and for its slowest cells."""
-    memory = ", ".join(f"{key} {value / 2**30:.2f} GiB" for key, value in found["memory"].items())
-    lines = [f"{name}: {found['seconds']:.1f} s; {memory}"]
-    lines += [f"  broke off in {found['error']}"] if found["error"] else []
-    lines += [f"  check fails: {statement}" for statement in found.get("checks failed", [])]
-    for claim in found["claims"]:
+    memory = ", ".join(f"{key} {value / 2**30:.2f} GiB" for key, value in outcome["memory"].items())
+    lines = [f"{name}: {outcome['seconds']:.1f} s; {memory}"]
+    lines += [f"  broke off in {outcome['error']}"] if outcome["error"] else []
+    lines += [f"  check fails: {statement}" for statement in outcome.get("checks failed", [])]
+    for claim in outcome["claims"]:
         if claim.get("supported") is not True:
             lines.append(f"  {claim['kind']} {claim['outcome']}: {claim['statement']}")
             lines.append(f"    {claim.get('evidence', '')}")
-    slowest = sorted(found["cells"], reverse=True)[: 12 if cells else 0]
+    slowest = sorted(outcome["cells"], reverse=True)[: 12 if cells else 0]
     return "\n".join(lines + [f"  {seconds:6.2f} s  {line}" for seconds, line in slowest])
 
 
-def write(record: Path, name: str, found: dict[str, Any], device: str | None) -> None:
+def write(record: Path, name: str, outcome: dict[str, Any], device: str | None) -> None:
     """Add a chapter's run to a record, with its provenance."""
     import torch
 
@@ -198,14 +198,14 @@ def write(record: Path, name: str, found: dict[str, Any], device: str | None) ->
 
     seed = int(os.environ.get("DLBOOK_SEED_OFFSET", "0"))
     where = provenance.origin(
-        torch.device(device or "cuda"), seed, "as the chapter names them", found["seconds"]
+        torch.device(device or "cuda"), seed, "as the chapter names them", outcome["seconds"]
     )
     key = f"{name} {where['device']} {where['date']}"
-    line = {"key": key, "chapter": name, **found, **where}
-    line |= {"cells": sorted(found["cells"], reverse=True)[:5]}
+    line = {"key": key, "chapter": name, **outcome, **where}
+    line |= {"cells": sorted(outcome["cells"], reverse=True)[:5]}
     line["claims"] = [
         claim | {"margin": None} if not math.isfinite(claim.get("margin") or 0) else claim
-        for claim in found["claims"]
+        for claim in outcome["claims"]
     ]
     ledger.append(record, line)
 

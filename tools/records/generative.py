@@ -242,21 +242,21 @@ def main(names: list[str]) -> None:
         for name, sample in samplers.items():
             fake = digit_features(judge, sample(len(x), generator(99)).clamp(0, 1))
             fake = fake.nan_to_num(0)
-            near, met = precision_coverage(fake, unseen)
+            precision, met = precision_coverage(fake, unseen)
             row["scores"][name] = {
                 "frechet": round(frechet_distance(fake, unseen), 4),
                 "frechet_train": round(frechet_distance(fake, seen), 4),
-                "precision": round(near, 4),
+                "precision": round(precision, 4),
                 "coverage": round(met, 4),
                 "macs": macs(partial(sample, 10, generator(0))) // 10,
             }
-        near, met = precision_coverage(seen, unseen)
+        precision, met = precision_coverage(seen, unseen)
         row |= {
             "training_macs": training_macs(row["model"], x, row["length"]),
             "parameters": count_parameters(net),
             "real": {
                 "frechet": round(frechet_distance(seen, unseen), 4),
-                "precision": round(near, 4),
+                "precision": round(precision, 4),
                 "coverage": round(met, 4),
             },
         }

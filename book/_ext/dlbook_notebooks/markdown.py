@@ -56,15 +56,15 @@ class Markdown:
         """Return the inside of a paragraph."""
         return "".join(self._method("inline", child)(child) for child in node.children)
 
-    def number(self, kind: str, node: nodes.Element) -> str:
+    def number(self, counter: str, node: nodes.Element) -> str:
         """Return the number that Sphinx has given to a figure, an equation, a theorem ..."""
-        numbers = self.builder.env.toc_fignumbers.get(self.docname, {}).get(kind, {})
+        numbers = self.builder.env.toc_fignumbers.get(self.docname, {}).get(counter, {})
         return next((".".join(map(str, numbers[i])) for i in node["ids"] if i in numbers), "")
 
-    def named(self, kind: str, node: nodes.Element) -> str:
+    def named(self, counter: str, node: nodes.Element) -> str:
         """Return "Figure 3.2", as references to the node call it."""
-        number = self.number(kind, node)
-        words = self.builder.config.numfig_format[kind] % number if number else ""
+        number = self.number(counter, node)
+        words = self.builder.config.numfig_format[counter] % number if number else ""
         return words[:1].upper() + words[1:]  # sphinx-proof's own are in lower case
 
     def called_notes(self) -> Iterator[str]:
@@ -247,8 +247,8 @@ class Markdown:
 
     def block_caption(self, node: nodes.Element) -> str:
         """Write a caption behind the number of its figure or table."""
-        kind = "table" if isinstance(node.parent, nodes.table) else "figure"
-        name = self.named(kind, node.parent)
+        counter = "table" if isinstance(node.parent, nodes.table) else "figure"
+        name = self.named(counter, node.parent)
         return (f"**{name}.** " if name else "") + self.inline(node)
 
     def block_table(self, node: nodes.table) -> str:
@@ -284,11 +284,11 @@ class Markdown:
             return self.inline(node[0]).strip(), node.children[1:]
         return admonitionlabels.get(node.tagname, ""), node.children
 
-    def heading(self, kind: str, node: nodes.Element) -> str:
+    def heading(self, counter: str, node: nodes.Element) -> str:
         """Return the title of an exercise or a theorem: number, then title."""
         title = self.inline(node[0]).rstrip() if isinstance(node[0], nodes.title) else ""
         unnumbered = node.get("realtype", "").capitalize()
-        return f"{self.named(kind, node) or unnumbered}{title}.".lstrip()
+        return f"{self.named(counter, node) or unnumbered}{title}.".lstrip()
 
     def block_exercise_enumerable_node(self, node: nodes.Element) -> str:
         """Write an exercise."""

@@ -54,13 +54,13 @@ def visit_as_text(writer: Any, node: claim_node) -> None:
 
 def collect(app: Sphinx, doctree: nodes.document) -> None:
     """Keep the claims of a page that was just read."""
-    found = [
+    stated = [
         {"id": node["ids"][0]}
         | {key: node[key] for key in KEPT}
         | {key: node.get(key, "") for key in MAY_LACK}
         for node in doctree.findall(claim_node)
     ]
-    _claims(app.env)[app.env.docname] = found
+    _claims(app.env)[app.env.docname] = stated
 
 
 def purge(app: Sphinx, env: BuildEnvironment, docname: str) -> None:
@@ -165,8 +165,8 @@ def _claim_row(app: Sphinx, here: str, page: str, item: dict[str, Any]) -> nodes
     row += nodes.paragraph("", "", _link(app, here, page, item, item["statement"]))
     if item["kind"] == "check" and item["outcome"] == "holds" and not item["evidence"]:
         return row
-    kind = "headline claim" if item["headline"] else item["kind"]
-    words = [f"{kind}, {_outcome(item)}", item["evidence"], _origin(item)]
+    word = "headline claim" if item["headline"] else item["kind"]
+    words = [f"{word}, {_outcome(item)}", item["evidence"], _origin(item)]
     words += [f"breaks if {item['breaks_if']}"] * bool(item["breaks_if"])
     text = " · ".join(word for word in words if word)
     row += nodes.paragraph("", text, classes=["claim-evidence"])

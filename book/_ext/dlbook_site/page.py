@@ -126,9 +126,9 @@ def _keep_files(pagename: str, context: dict[str, Any]) -> None:
     """
     wanted = OURS | (DESIGN if context["has_design"] else set())
     wanted |= SEARCH if pagename == "search" else set()
-    for kind in ("css_files", "script_files"):
-        kept = {_name(file): file for file in context[kind] if _name(file) in wanted}
-        context[kind] = list(kept.values())
+    for files in ("css_files", "script_files"):
+        kept = {_name(file): file for file in context[files] if _name(file) in wanted}
+        context[files] = list(kept.values())
 
 
 def _name(file: Any) -> str:

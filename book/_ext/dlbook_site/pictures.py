@@ -40,10 +40,10 @@ def demand_alt(app: Sphinx, doctree: nodes.document) -> None:
             _warn(frames, f"the slider {frames['label']!r}")
 
 
-def _warn(node: nodes.Element, what: str) -> None:
+def _warn(node: nodes.Element, picture: str) -> None:
     LOGGER.warning(
         "no alt text for %s (plots: `mystnb: image: {alt: ...}` in the cell's head)",
-        what,
+        picture,
         location=node if node.line else node.parent,
         type="dlbook",
         subtype="alt",
