@@ -181,7 +181,7 @@ def check_answer(name: str, answer: Any, test: Callable[[Any], Any]) -> None:
         test: called with the answer; its truth says whether the answer is right.
     """
     if answer is ... or answer is None:
-        say(f"{name}: not yet. Write your answer in place of the dots and run the cell again.")
+        say(f"{name}: not yet. Replace the dots, and run the cell again.")
         return
     try:
         right = bool(test(answer))

@@ -130,8 +130,8 @@ def boom(answer):
 @pytest.mark.parametrize(
     ("answer", "test", "says"),
     [
-        (..., bool, "not yet. Write your answer"),
-        (None, bool, "not yet. Write your answer"),
+        (..., bool, "not yet. Replace the dots"),
+        (None, bool, "not yet. Replace the dots"),
         (41, lambda a: a == 42, "not yet. That is not"),
         (42, lambda a: a == 42, "correct."),
         (1, boom, "not yet (KeyError"),

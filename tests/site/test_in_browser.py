@@ -74,6 +74,28 @@ def test_nothing_is_wider_than_a_phone(report):
     assert gather(report, "wide", ["phone"]) == {}
 
 
+@pytest.mark.parametrize("virtue", ["scrolls", "reachable", "edge"])
+def test_what_is_too_wide_can_be_scrolled_to_and_shows_it(report, virtue):
+    """Formulas, tables and code at 1350 and 400 px: by mouse, by keyboard, and with a shadow."""
+    wide = gather(report, "tooWide")
+    assert any(name.startswith("phone") for name in wide), "nothing was measured"
+    found = {
+        name: [f"{item['type']} hides {item['hidden']} px: {item['text']}" for item in items]
+        for name, page in wide.items()
+        if (items := [item for item in page if not item[virtue]])
+    }
+    assert not found, json.dumps(found, indent=1)
+
+
+def test_every_displayed_equation_fits_on_a_wide_screen(report):
+    found = {
+        name: equations
+        for name, items in gather(report, "tooWide", ["light"]).items()
+        if (equations := [item["text"] for item in items if item["type"] == "equation"])
+    }
+    assert not found, f"break them with aligned: {json.dumps(found, indent=1)}"
+
+
 @pytest.mark.parametrize("key", ["noAlt", "noSize", "broken"])
 def test_every_picture_is_there_with_words_and_a_size(report, key):
     assert gather(report, key) == {}

@@ -11,6 +11,8 @@ from tools.execute import ROOT, chapters, read
 from tools.fair import fair_changes
 from tools.sabotage import apply, sabotages
 
+WAITING = {"data-hunger", "classical-small-data", "black-boxes", "biased-data"}
+ENDS = ["In short", "Exercises", "Check yourself", "Further reading"]
 CHAPTERS = {path.relative_to(ROOT).as_posix(): read(path) for path in chapters()}
 
 
@@ -119,12 +121,13 @@ def test_every_glued_value_is_quoted(chapter):
     assert glued <= quoted, f"computed, but never said: {glued - quoted}"
 
 
-def test_every_saying_is_judged_once_at_most():
+def test_every_saying_is_judged_once_but_those_that_wait_for_their_chapter():
     judged = Counter(
         call.args[0].value for book in CHAPTERS.values() for call in calls(book, "verdict")
     )
     assert set(judged) <= set(SAYINGS)
     assert all(count == 1 for count in judged.values()), judged
+    assert set(SAYINGS) - set(judged) == WAITING, "strike those off that are judged now"
 
 
 def test_every_reference_can_be_found():
@@ -141,3 +144,36 @@ def test_the_glossary_is_sorted_and_says_each_term_once():
     terms = [term.lower() for term in re.findall(r"^(\S[^\n]*)\n  \S", text, re.M)]
     assert terms == sorted(set(terms))
     assert len(terms) > 20
+
+
+def test_every_term_of_the_glossary_is_linked_where_a_chapter_uses_it():
+    text = (ROOT / "book" / "glossary.md").read_text("utf8")
+    terms = {term.lower() for term in re.findall(r"^(\S[^\n]*)\n  \S", text, re.M)}
+    pages = "\n".join((ROOT / name).read_text("utf8") for name in CHAPTERS)
+    linked = re.findall(r"\{term\}`(?:[^`<]*<)?([^`<>]+)>?`", pages)
+    assert terms - {term.lower() for term in linked} == set()
+
+
+def imported(notebook):
+    """The names that a chapter imports from the helpers of a page, guards apart."""
+    nodes = [node for source in code(notebook) for node in ast.walk(ast.parse(source))]
+    found = [n for n in nodes if isinstance(n, ast.ImportFrom) and n.module == "dlbook_utils.page"]
+    names = {alias.name for node in found for alias in node.names}
+    return {name for name in names if not name.startswith(("check_", "checked_", "widened"))}
+
+
+def test_every_helper_is_explained_on_the_first_page(chapter):
+    text = (ROOT / "book" / "index.md").read_text("utf8")
+    table = text.split("(helpers)=")[1].split("\n## ")[0]
+    explained = set(re.findall(r"`(\w+)[(`]", table))
+    assert imported(chapter) <= explained
+
+
+def test_parts_of_the_template_have_one_name(chapter):
+    prose = "\n".join(cell.source for cell in chapter.cells if cell.cell_type == "markdown")
+    headings = re.findall(r"^## (.+)$", prose, re.M)
+    assert [name for name in headings if name in ENDS] == ENDS
+    others = [name for name in headings if re.search("often write|[Ss]elf-check", name)]
+    assert set(others) <= {"People often write"}
+    assert re.search(r"\{admonition\} Predict first\n:class: tip\n", prose)
+    assert "*Predict first" not in prose

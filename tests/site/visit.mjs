@@ -7,6 +7,7 @@ import { createRequire } from "node:module";
 import { launch, serve, VIEWS } from "./browser.mjs";
 
 const AXE = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
+const WIDTHS = { light: 1350, dark: 1350, phone: 400 }; // where formulas, tables and code are measured
 const [site, word = "gradient"] = process.argv.slice(2);
 
 // All pages of the site; the folder's own index.html only sends the reader on to the first page.
@@ -43,6 +44,33 @@ function inspect() {
   };
 }
 
+// Formulas, tables and code wider than their place, each with how its box lets a reader get at the rest:
+// whether it scrolls at all, is in the tab order, and shows by a shadow that something goes on.
+// Runs in the browser.
+function tooWide() {
+  const clips = (element) => getComputedStyle(element).overflowX !== "visible";
+  const hides = (box) => box.scrollWidth - box.clientWidth;
+  return [...document.querySelectorAll("article :is(.math, table, pre)")].flatMap((element) => {
+    if (!element.checkVisibility() || element.closest(".katex")) return [];
+    const inner = element.querySelector(".katex-display") ?? element;
+    let box = inner;
+    while (box && !(clips(box) && hides(box) > 1)) box = box.parentElement;
+    const hidden = box ? hides(box) : inner.getBoundingClientRect().right - innerWidth;
+    if (hidden <= 1 || box?.clientWidth === 0) return [];
+    box ??= document.body;
+    const { overflowX, backgroundAttachment } = getComputedStyle(box);
+    const type = element.matches(".math-block") ? "equation" : element.tagName.toLowerCase();
+    return [{
+      type: type === "span" ? "formula" : type,
+      hidden,
+      text: (inner.querySelector("annotation") ?? inner).textContent.trim().slice(0, 70),
+      scrolls: /auto|scroll/.test(overflowX),
+      reachable: box.tabIndex === 0 || overflowX === "visible",
+      edge: /local/.test(backgroundAttachment) && /scroll/.test(backgroundAttachment),
+    }];
+  });
+}
+
 async function showEverything(page) {
   await page.evaluate(async () => {
     for (const image of document.images) image.loading = "eager";
@@ -62,8 +90,9 @@ async function axe(page) {
   }));
 }
 
-// Open a page, and note every request beyond the site, every message and every error.
-async function visit(context, address, name) {
+// Open a page, and note every request beyond the site, every message and every error;
+// then see what is too wide where the window has another width.
+async function visit(context, address, name, width) {
   const page = await context.newPage();
   const record = { external: [], missing: [], console: [], errors: [] };
   page.on("request", (request) => {
@@ -76,6 +105,9 @@ async function visit(context, address, name) {
   await showEverything(page);
   Object.assign(record, await page.evaluate(inspect));
   record.axe = await axe(page);
+  await page.setViewportSize({ ...page.viewportSize(), width });
+  await page.waitForTimeout(60); // the resize observer's turn
+  record.tooWide = await page.evaluate(tooWide);
   await page.close();
   return record;
 }
@@ -210,7 +242,7 @@ const report = { pages, views: {} };
 for (const [view, options] of Object.entries(VIEWS)) {
   const context = await browser.newContext(options);
   report.views[view] = {};
-  for (const name of pages) report.views[view][name] = await visit(context, server.address, name);
+  for (const name of pages) report.views[view][name] = await visit(context, server.address, name, WIDTHS[view]);
   await context.close();
 }
 report.brokenLinks = brokenLinks(report.views.light, server.address, site);

@@ -1,6 +1,7 @@
 """A chapter laid out by `make chapter`: it runs, it keeps the rules, and nothing else changes."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -160,6 +161,8 @@ def test_the_chapter_runs_and_its_page_is_built(book, tmp_path):
     assert "run `make notebooks`" in warnings[0]
     html = (tmp_path / f"_build/html/book/{NAME}.html").read_text("utf-8")
     assert [part for part in PARTS if f"<h2>{part}" not in html] == []
+    assert "Reading time: 5 minutes" in html
+    assert re.search(r"The code ran in \d+ (seconds|minutes) on one CPU core", html)
     assert html.count('class="claim ') == 4
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import os
+import pickle
 import random
 import re
 import shutil
@@ -17,6 +18,7 @@ import jupytext
 import nbformat
 import pytest
 import yaml
+from dlbook_site import minutes, reporting
 from markdown_it import MarkdownIt
 from nbformat.v4 import new_output
 from PIL import Image
@@ -288,7 +290,7 @@ def test_the_cells_of_the_sample(sample):
     assert [shown[0], *shown[2:]] == [
         ("# The first chapter", {}),
         ("import matplotlib.pyplot as plt", {}),
-        ("## Mathematics", {}),
+        (HELPERS, {}),
         ("#@title Figure", folded | drawn),
         (f"**Figure 1.** It *rises*, see [(1)]({LINE}).", {}),
         (f"[Figure 2]({SITE}book/part/first.html#fig-turn) turns it.", {}),
@@ -307,6 +309,10 @@ def test_the_cells_of_the_sample(sample):
 
 
 LINE = f"{SITE}book/part/first.html#equation-eq-line"
+HELPERS = (
+    "What comes from `dlbook_utils.page` is explained under "
+    f"[A few names that no chapter derives]({SITE}book/index.html#helpers)."
+)
 
 
 @pytest.mark.parametrize("path", [FIRST, SECOND])
@@ -526,6 +532,35 @@ def test_links_to_the_site_lead_somewhere(site, sample):
     assert len(links) >= 10
     for path, anchor in links:
         assert f'id="{anchor}"' in (site / path).read_text("utf-8")
+
+
+def test_reading_takes_as_long_as_on_the_site_and_running_is_not_told(site, sample):
+    reading = "Reading time: 5 minutes, folded parts not counted."
+    assert f"{reading}\n" in sample[FIRST].cells[0].source + "\n"
+    assert "The code ran" not in texts(sample[FIRST])
+    words = page(site, "first")
+    assert re.search(rf"{reading} The code ran in \d+ seconds on one CPU core when", words)
+
+
+def test_words_and_lines_are_counted_as_on_the_site(site, untouched, monkeypatch):
+    """What a run adds, such as values and pictures, adds nothing."""
+    told = []
+    monkeypatch.setattr(minutes, "of_page", lambda seen, seconds: told.append(seen) or "")
+    made(untouched)
+    cells = reporting.cells(untouched / "book/part/first.md")
+    folded = {*reporting.titles(cells), *reporting.solutions(cells)}
+    ran = pickle.loads((site / ".doctrees/book/part/first.doctree").read_bytes())
+    assert told == [minutes.amount(ran, folded)]
+    assert (told[0].figures, told[0].equations) == (2, 1)
+
+
+def test_helpers_are_explained_below_the_first_cell_that_imports_them(site, sample):
+    assert texts(sample[FIRST]).count(HELPERS) == 1
+    assert HELPERS not in texts(sample[SECOND]), "it imports none"
+    html = (site / "book/part/first.html").read_text("utf-8")
+    line = html.index('<p class="helpers">')
+    assert html.index("use_style") < line < html.index("<h2>Mathematics")
+    assert 'href="../index.html#helpers"' in html[line : line + 400]
 
 
 def test_numbers_are_those_of_the_site(site):

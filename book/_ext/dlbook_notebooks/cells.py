@@ -19,6 +19,7 @@ from sphinx_exercise.nodes import is_exercise_node, is_solution_node
 
 from dlbook_notebooks import outputs, source
 from dlbook_notebooks.markdown import Markdown, folded
+from dlbook_utils import __version__
 
 LOGGER = logging.getLogger(__name__)
 INSTALL = Path(__file__).with_name("install.py")
@@ -176,9 +177,10 @@ class Chapter:
 
 
 def install_code(config: Config) -> str:
-    """Return the code of the first cell, with the package's address from _config.yml."""
+    """Return the code of the first cell, with the package's version and its address."""
     address = f"git+{links.repository(config)}@{links.branch(config)}"
-    return f"{INSTALL_TITLE}\n{INSTALL.read_text('utf-8').strip()}".replace("ADDRESS", address)
+    code = INSTALL.read_text("utf-8").replace("<<address>>", address)
+    return f"{INSTALL_TITLE}\n{code.replace('<<version>>', __version__).strip()}"
 
 
 def _metadata(cell: NotebookNode) -> dict[str, Any]:

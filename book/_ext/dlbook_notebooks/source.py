@@ -30,7 +30,8 @@ class Glued(SphinxRole):
     def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
         """Return the place."""
         name, _, form = self.text.strip().partition(":")
-        return [glued_node(self.rawtext, name=name, format=form)], []
+        attributes = {"name": name, "format": form, "classes": ["pasted-text"]}  # as on the site
+        return [glued_node(self.rawtext, **attributes)], []
 
 
 def load(text: str) -> NotebookNode:

@@ -1,20 +1,21 @@
-"""The book's own Sphinx extension: claims, mathematics, pictures, folding, and the page around.
+"""The book's own Sphinx extension: claims, formulas, pictures, folding, times, the page around.
 
 Used by ``_config.yml`` (sphinx: local_extensions). Each module registers its own part.
 """
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
+
+PARTS = ("claims", "folding", "helpers", "maths", "minutes", "page", "pictures", "references")
 
 
 def setup(app: Any) -> dict[str, Any]:
     """Set up every part; ``dlbook_root`` is the repository, where it is not the book's folder."""
-    from dlbook_site import claims, folding, maths, page, pictures, references
-
     app.add_config_value("dlbook_root", "", "env", types=[str])
-    for part in (claims, folding, maths, page, pictures, references):
-        part.setup(app)
+    for part in PARTS:
+        import_module(f"{__name__}.{part}").setup(app)
     return {
         "version": "1",
         "env_version": 1,
