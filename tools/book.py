@@ -52,7 +52,9 @@ def main() -> int:
         keep_time(options.out / LAST_BUILD, steps.times["cells"] + steps.times["pages"])
     steps.show(f"{sum(not page.cached for page in ran)} of {len(ran)} chapters executed")
     if status == 0 and not options.linkcheck:
-        print(f"\nThe book is in {options.out.resolve() / '_build' / 'html' / 'index.html'}")
+        index = str(options.out.resolve() / "_build" / "html" / "index.html")
+        encoding = sys.stdout.encoding or "utf-8"
+        print(f"\nThe book is in {index.encode(encoding, 'backslashreplace').decode(encoding)}")
     return status
 
 
@@ -67,7 +69,9 @@ def build(out: Path, only: Path | None = None, linkcheck: bool = False) -> int:
         command += ["-W", "-n", "--keep-going"]
     if linkcheck:
         command += ["--builder", "linkcheck"]
-    return subprocess.run(command, cwd=ROOT, env=os.environ | environment()).returncode
+    # jupyter-book prints paths in a frame: a terminal that knows ASCII only shall not end the build
+    spoken = {"PYTHONIOENCODING": f"{sys.stdout.encoding or 'utf-8'}:backslashreplace"}
+    return subprocess.run(command, cwd=ROOT, env=os.environ | environment() | spoken).returncode
 
 
 def forget_old_pages(folder: Path) -> tuple[Path, str]:

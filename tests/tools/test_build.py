@@ -1,6 +1,8 @@
 """What `make book` remembers of earlier builds: nothing stale, and no build that failed."""
 
 import json
+import os
+import subprocess
 import sys
 from types import SimpleNamespace
 
@@ -8,7 +10,7 @@ import pytest
 
 from dlbook_utils.records import ledger
 from tools import book
-from tools.execute import Page
+from tools.execute import ROOT, Page
 
 
 @pytest.fixture
@@ -69,3 +71,25 @@ def test_the_time_of_a_build_is_kept_if_every_chapter_was_executed(building, tmp
     assert line["seconds"] >= 0
     assert line["cores"] == 2
     assert line["key"] == f"book {line['date']}"
+
+
+def test_a_terminal_that_knows_ascii_only_does_not_end_the_build(tmp_path):
+    """jupyter-book is a script that prints the folder's name, which has an umlaut."""
+    out = tmp_path / "Übung"
+    script = f"""
+import subprocess, sys
+from pathlib import Path
+from tools import book
+run = subprocess.run
+def stand_in(command, env, cwd):
+    code = "import os; print(os.environ['OUT'])"
+    return run([sys.executable, "-c", code], env=env | {{"OUT": {str(out)!r}}})
+book.subprocess.run = stand_in
+sys.exit(book.build(Path({str(out)!r})))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=ROOT, env=os.environ | {"PYTHONIOENCODING": "ascii"}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "bung" in done.stdout
