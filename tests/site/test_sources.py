@@ -12,6 +12,10 @@ from tools.fair import fair_changes
 from tools.sabotage import apply, sabotages
 
 WAITING = {"data-hunger", "classical-small-data", "black-boxes", "biased-data"}
+HEAD = re.compile(
+    r"\{admonition\} You will be able to\n:class: goals\n(?:.*\n)*?"
+    r"\*\*You need\*\* .*\n(?:.*\n)*?\{minutes\}`page`\n(?:```|:::)\n"
+)
 ENDS = ["In short", "Exercises", "Check yourself", "Further reading"]
 CHAPTERS = {path.relative_to(ROOT).as_posix(): read(path) for path in chapters()}
 
@@ -171,6 +175,7 @@ def test_every_helper_is_explained_on_the_first_page(chapter):
 
 def test_parts_of_the_template_have_one_name(chapter):
     prose = "\n".join(cell.source for cell in chapter.cells if cell.cell_type == "markdown")
+    assert HEAD.search(prose.partition("\n## ")[0])
     headings = re.findall(r"^## (.+)$", prose, re.M)
     assert [name for name in headings if name in ENDS] == ENDS
     others = [name for name in headings if re.search("often write|[Ss]elf-check", name)]

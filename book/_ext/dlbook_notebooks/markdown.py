@@ -187,6 +187,10 @@ class Markdown:
         """Write a paragraph."""
         return _unmarked(self.inline(node)) if _is_text(node[:1]) else self.inline(node)
 
+    def block_helpers_node(self, node: nodes.Element) -> str:
+        """Write the line that says where helpers are explained."""
+        return self.inline(node)
+
     def block_container(self, node: nodes.Element) -> str:
         """Write what only arranges its content on the site."""
         return self.blocks(node.children)
