@@ -17,7 +17,6 @@ PENDING = {  # chapters with a headline or a verdict that names no fair change y
     "gan",
     "gradient-flow",
     "language-models",
-    "linear",
     "lstm",
     "machines",
     "mlp",
