@@ -19,7 +19,6 @@ PENDING = {  # chapters with a headline or a verdict that names no fair change y
     "language-models",
     "lstm",
     "machines",
-    "mlp",
     "optimisation",
     "regularisation",
     "rnn",
