@@ -14,7 +14,6 @@ PENDING = {  # chapters with a headline or a verdict that names no fair change y
     "cnn-architectures",
     "diffusion",
     "gan",
-    "gradient-flow",
     "language-models",
     "lstm",
     "machines",
