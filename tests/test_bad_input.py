@@ -172,6 +172,13 @@ def enter():
     ask(seq + "draw_words", Ngrams(ints(2, 5), ints(2, 5), 3, 1), 4, g(), 1.0, 6)
     ask("sequences.lstm.Bidirectional()", RNN(3, 4), RNN(3, 2), call=[f(2, 5, 3)])
     ask("sequences.lstm.zero_state", f(2, 5, 3), 3, 4)
+    ahead = "sequences.forecasting."
+    ask(ahead + "cut_windows", f(20, 3), 6, 4)
+    ask(ahead + "ridge_map", f(9, 4), f(9, 2), 0.5)
+    ask(ahead + "PatchForecaster", nn.Identity(), 3, 6, 4, True, True, 2, 5)
+    days = nn.Identity(), 3, 6, 4, False, True, 2, 5
+    ask(ahead + "PatchForecaster()", *days, call=[f(2, 3, 6)])
+    ask(ahead + "conformal_radius", f(20, 3).abs(), 0.1)
     cnn = "vision.cnn."
     ask(cnn + "output_size", 8, 3, 2, 1, 1)
     ask(cnn + "unfold", f(2, 3, 8, 8), (3, 3), 2, 1, 1, 0.0)
@@ -612,7 +619,8 @@ EXCUSED = {  # "function argument variant": why it may pass
     r"wrong shape: a column more": WIDER,
     r"foundations\.(regularisation|optimisation\.newton|gradient_flow\.standard)\S+ 0 "
     r"wrong shape: a column more": WIDER,
-    r"generative\.autoencoders\.\S+ \d wrong shape: a column more": WIDER,
+    r"(generative\.autoencoders|sequences\.forecasting)\.\S+ \d "
+    r"wrong shape: a column more": WIDER,
     r"generative\.vae\.fit_vae 0 wrong shape.*": "pictures of any shape are welcome",
     r"generative\.(vae\.(kl_gaussians|log_normal|reparameterise|VAE\(\)\.log_p)|diffusion\."
     r"(add_noise|step_back|target_of|data_from|column|wave_features)) \d (wrong|nan).*": FORMULA,
@@ -629,6 +637,7 @@ EXCUSED = {  # "function argument variant": why it may pass
     r"transformers\.language_models\.next_probabilities 0 wrong.*": BATCH,
     r"(vision\.cnn\.(max_pool2d|avg_pool2d|pool_windows|unfold|spread)|data\.augment\.\w+|"
     r"transformers\.vit\.(image_of|patches_of)|page\.plotting\.\w+|sequences\.rnn\.contexts|"
+    r"sequences\.forecasting\.cut_windows|"
     r"transformers\.language_models\.draw_blocks) \d (wrong type|out of range).*": MOVES,
     r".* meta": MIXED,
     r"vision\.cnn_architectures\.\S+ \d (wrong type|out of range).*": LAZY,

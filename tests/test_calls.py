@@ -24,7 +24,7 @@ from dlbook_utils.foundations.mlp import MLP
 from dlbook_utils.generative import autoencoders, diffusion, gan, vae
 from dlbook_utils.page.devices import generator, seed_everything
 from dlbook_utils.page.guards import TrainingFailed, check_count, check_shape
-from dlbook_utils.sequences import lstm, rnn
+from dlbook_utils.sequences import forecasting, lstm, rnn
 from dlbook_utils.study import cifar10
 from dlbook_utils.transformers import language_models as lm
 from dlbook_utils.transformers import transformer, vit
@@ -109,6 +109,16 @@ REFUSED = {
         ),
         ValueError,
         "a temperature is positive, got 0",
+    ),
+    "a past and a future longer than the series": (
+        lambda: forecasting.cut_windows(draw(20, 3), 16, 5),
+        ValueError,
+        r"ahead must be in 1\.\.4, got 5",
+    ),
+    "an interval in per cent": (
+        lambda: forecasting.conformal_radius(draw(20).abs(), miss=10),
+        ValueError,
+        "miss is a share between 0 and 1, got 10",
     ),
     # foundations
     "labels in a column": (

@@ -20,7 +20,7 @@ from typing import Any, overload
 
 from . import fetch, registry
 from .registry import DataError
-from .sets import Images, Lines, Points, Text, split, validate
+from .sets import Images, Lines, Points, Series, Text, split, validate
 
 __all__ = [
     "STAND_IN_NOTICE",
@@ -28,6 +28,7 @@ __all__ = [
     "Images",
     "Lines",
     "Points",
+    "Series",
     "Text",
     "about",
     "available",
@@ -82,19 +83,25 @@ def load(
 
 @overload
 def load(
+    name: registry.SeriesSet, split: str = ..., *, seed: int = ..., n: int | None = ...
+) -> Series: ...
+
+
+@overload
+def load(
     name: str, split: str = ..., *, seed: int = ..., n: int | None = ...
-) -> Images | Points | Text | Lines: ...
+) -> Images | Points | Text | Lines | Series: ...
 
 
 def load(
     name: str, split: str = "train", *, seed: int = 0, n: int | None = None
-) -> Images | Points | Text | Lines:
+) -> Images | Points | Text | Lines | Series:
     """A data set by name.
 
     Images have x uint8 (n, c, h, w) and y int64 (n,), points x float32 (n, 2) and y; text has
-    `.text`, names and sentence pairs `.items`. `seed` and `n` choose which and how many samples
-    are made, for generated sets only. Texts and lines come whole with split="all", else as nine
-    tenths ("train") and one tenth ("test").
+    `.text`, names and sentence pairs `.items`, series `.values` float32 (hours, channels). `seed`
+    and `n` choose which and how many samples are made, for generated sets only. Texts, lines and
+    series come whole with split="all", else as nine tenths ("train") and one tenth ("test").
 
     Raises ValueError for an unknown name or split or a wrong `n`, TypeError for `n` or `seed`
     where nothing is generated, and DataError where a given folder is unusable. Not reaching the
@@ -198,6 +205,7 @@ def _stand_in(source: registry.Source, split: str, problem: str):
         "text": "Python's documentation",
         "names": "names of countries and languages",
         "pairs": "names and dates in both languages",
+        "hourly": "generated seasons",
     }[source.stand_in]
     fetch.notice(
         f"stand-in {source.name}",
@@ -206,7 +214,7 @@ def _stand_in(source: registry.Source, split: str, problem: str):
     return stand_in
 
 
-def _part(whole: Text | Lines, split: str) -> Text | Lines:
+def _part(whole: Text | Lines | Series, split: str) -> Text | Lines | Series:
     """The first nine tenths or the last tenth of a set that comes in one piece."""
     train, test = _split(whole, 0.9, 0.1)
     return train if split == "train" else test

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sized
 from typing import TypeVar
 
 from .registry import DataError, File, Source
-from .sets import Images, Lines, Text
+from .sets import Images, Lines, Series, Text
 
 Get = Callable[[File], bytes]
 T = TypeVar("T", bound=Sized)
@@ -129,3 +129,18 @@ def pairs(source: Source, get: Get, split: str) -> Lines:
     """
     rows = _decoded(source, get).strip("\n").split("\n")
     return Lines(_counted(source, tuple(tuple(row.split("\t")[:2]) for row in rows)), source.name)
+
+
+def hourly(source: Source, get: Get, split: str) -> Series:
+    """A table of a date and of numbers per line, an hour apart; the first line names them."""
+    from datetime import datetime
+
+    import torch
+
+    head, *rows = (line.split(",") for line in _decoded(source, get).strip().splitlines())
+    dates = [datetime.fromisoformat(row[0]) for row in _counted(source, rows)]
+    for earlier, later in zip(dates, dates[1:], strict=False):
+        if (later - earlier).total_seconds() != 3600:
+            raise DataError(f"{source.name}: {later} follows {earlier}, expected an hour between")
+    values = torch.tensor([[float(value) for value in row[1:]] for row in rows])
+    return Series(values, tuple(head[1:]), source.name)

@@ -29,6 +29,7 @@ ImageSet = Literal["digits", "shapes", "fashion-mnist", "cifar10"]
 PointSet = Literal["moons", "spirals", "xor", "blobs"]
 TextSet = Literal["tiny-shakespeare", "python-docs"]
 LineSet = Literal["names", "eng-fra"]
+SeriesSet = Literal["etth1", "etth2"]
 
 
 @dataclass(frozen=True)
@@ -231,6 +232,25 @@ _PAIRS = Download(
         ),
     ),
 )
+_ETT_MIRRORS = tuple(
+    f"{host}1d16c8f4f943005d613b5bc962e9eeb06058cf07/ETT-small"
+    for host in (
+        "https://raw.githubusercontent.com/zhouhaoyi/ETDataset/",
+        "https://cdn.jsdelivr.net/gh/zhouhaoyi/ETDataset@",
+    )
+)
+_ETT = {
+    "etth1": File(
+        "ett/ETTh1.csv",
+        "f18de3ad269cef59bb07b5438d79bb3042d3be49bdeecf01c1cd6d29695ee066",
+        2_589_657,
+    ),
+    "etth2": File(
+        "ett/ETTh2.csv",
+        "a3dc2c597b9218c7ce1cd55eb77b283fd459a1d09d753063f944967dd6b9218b",
+        2_417_960,
+    ),
+}
 
 _OWN = "made by this package, under its licence"
 _SHAPES = (
@@ -336,6 +356,20 @@ SETS: dict[str, Source] = {
             {"all": 1115394},
             downloads=(_SHAKESPEARE,),
             stand_in="text",
+        ),
+        *(
+            Source(
+                name,
+                f"17,420 hours of load and oil temperature of {which} electricity transformer, "
+                "from July 2016 on, 7 channels",
+                "CC BY-ND 4.0: whole and unchanged",
+                "Zhou et al. 2021, arXiv:2012.07436, https://github.com/zhouhaoyi/ETDataset",
+                "hourly",
+                {"all": 17420},
+                downloads=(_mirrored(_ETT_MIRRORS, _ETT[name]),),
+                stand_in="hourly",
+            )
+            for name, which in (("etth1", "an"), ("etth2", "another"))
         ),
         Source(
             "fashion-mnist",

@@ -155,6 +155,42 @@ class Lines:
         return f"Lines({self.name}: {len(self)} items{'' if self.real else ', stand-in'})"
 
 
+@dataclass(frozen=True, eq=False, repr=False)
+class Series:
+    """Measurements at equal steps of time: `values` float32 (hours, channels), oldest first."""
+
+    values: Tensor
+    channels: tuple[str, ...]
+    name: str
+    real: bool = True
+
+    def __post_init__(self):
+        import torch
+
+        shape = tuple(self.values.shape)
+        if self.values.dtype != torch.float32 or shape[1:] != (len(self.channels),) or 0 in shape:
+            raise ValueError(
+                f"{self.name}: values must be float32 (hours, {len(self.channels)}), "
+                f"got {self.values.dtype} {shape}"
+            )
+        if not self.values.isfinite().all():
+            hour = int((~self.values.isfinite()).any(1).nonzero()[0])
+            raise ValueError(f"{self.name}: hour {hour} is {self.values[hour].tolist()}")
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __getitem__(self, index: slice) -> Series:
+        """The measurements in a slice of time; others would tear the series apart."""
+        if not isinstance(index, slice):
+            raise TypeError(f"{self.name}: a series is cut with a slice, not {index!r}")
+        return replace(self, values=self.values[index])
+
+    def __repr__(self) -> str:
+        hours = f"{len(self)} hours x {len(self.channels)}"
+        return f"Series({self.name}: {hours}{'' if self.real else ', stand-in'})"
+
+
 def _take(index, *tensors: Tensor) -> tuple[Tensor, ...]:
     """The rows of each tensor at a slice, at positions or where a mask is True.
 
@@ -229,9 +265,9 @@ def split(data, *fractions: float, seed: int = 0) -> tuple:
     """Cut a set into disjoint parts, for example `train, valid = split(ds, 0.8, 0.2)`.
 
     Images and points are dealt out by class, so that each part has the class balance of the
-    whole. Text is cut in order. Of lines, equal ones (names that occur twice, translations of one
-    sentence) stay in the same part, so that no part can be answered from another. The same seed
-    gives the same parts on every machine.
+    whole. Text and series are cut in order. Of lines, equal ones (names that occur twice,
+    translations of one sentence) stay in the same part, so that no part can be answered from
+    another. The same seed gives the same parts on every machine.
 
     Raises ValueError for fractions that are not positive or add up to more than 1, or for a part
     that would be empty.
@@ -241,7 +277,7 @@ def split(data, *fractions: float, seed: int = 0) -> tuple:
         raise ValueError(f"fractions must be positive and add up to at most 1, got {fractions}")
     ends = [round(len(data) * sum(fractions[: k + 1])) for k in range(len(fractions))]
     starts = [0, *ends[:-1]]
-    if isinstance(data, Text):
+    if isinstance(data, (Text, Series)):
         return _parts(data, range(len(data)), starts, ends)
     if isinstance(data, Lines):
         order = grouped_order(data.items, seed)
@@ -256,7 +292,7 @@ def _parts(data, order: Sequence[int], starts: list[int], ends: list[int]) -> tu
     """The items at each stretch of `order`, in their old order; ValueError if there are none."""
     if any(start >= end for start, end in zip(starts, ends, strict=True)):
         raise ValueError(f"{data.name}: a part of {len(data)} items would be empty")
-    if isinstance(data, Text):
+    if isinstance(data, (Text, Series)):
         return tuple(data[start:end] for start, end in zip(starts, ends, strict=True))
     return tuple(data[sorted(order[start:end])] for start, end in zip(starts, ends, strict=True))
 

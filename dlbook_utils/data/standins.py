@@ -11,7 +11,7 @@ import unicodedata
 from datetime import date, timedelta
 
 from .registry import Source
-from .sets import Images, Lines, Text, stratified_order
+from .sets import Images, Lines, Series, Text, stratified_order
 
 ENLARGED = 28  # pixels, as in Fashion-MNIST
 
@@ -91,3 +91,23 @@ def pairs(source: Source, split: str) -> Lines:
     for style in ("full", "long"):
         sentences += [(format_date(d, style, english), format_date(d, style, french)) for d in days]
     return Lines(tuple(sentences), source.name, False)
+
+
+def hourly(source: Source, split: str) -> Series:
+    """Five months of hours with seasons of a day and of a week, and a level that drifts, instead
+    of a transformer's load.
+    """
+    import torch
+
+    hours, names = 3600, ("HUFL", "HULL", "MUFL", "MULL", "LUFL", "LULL", "OT")
+    draw = torch.Generator().manual_seed(sum(map(ord, source.name)))
+
+    def normal(*shape):
+        return torch.randn(*shape, generator=draw)
+
+    turn = 2 * torch.pi * torch.arange(hours)[:, None]
+    day = (turn / 24 + normal(len(names))).sin()
+    week = (turn / 168 + normal(len(names))).sin()
+    level = normal(hours, len(names)).cumsum(0) / 60
+    values = 10 + 3 * day + week + 2 * level + normal(hours, len(names))
+    return Series(values, names, source.name, False)

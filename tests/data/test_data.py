@@ -6,6 +6,7 @@ import pickle
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -96,6 +97,31 @@ def test_text_and_lines_are_cut_too():
         text[1]
     with pytest.raises(TypeError, match="got int"):
         lines[1]
+
+
+def test_a_series_is_cut_in_time_only():
+    series = data.Series(torch.arange(12.0).view(6, 2), ("load", "heat"), "s")
+    assert series[1:3].values.tolist() == [[2, 3], [4, 5]]
+    assert (len(series), series[4:].channels, repr(series)) == (6, ("load", "heat"), SERIES)
+    for torn in (1, [0, 3], torch.tensor([2, 0])):
+        with pytest.raises(TypeError, match="s: a series is cut with a slice, not "):
+            series[torn]
+    early, late = data.split(series, 0.5, 0.5)
+    assert torch.equal(torch.cat([early.values, late.values]), series.values)
+
+
+SERIES = "Series(s: 6 hours x 2)"
+
+
+def test_wrong_series_are_refused():
+    channels = ("load", "heat")
+    for values in (torch.ones(6, 3), torch.ones(6), torch.ones(6, 2).double(), torch.ones(0, 2)):
+        with pytest.raises(ValueError, match=rf"\(hours, 2\), got {values.dtype} \({len(values)}"):
+            data.Series(values, channels, "s")
+    gap = torch.ones(6, 2)
+    gap[4, 1] = torch.nan
+    with pytest.raises(ValueError, match=r"s: hour 4 is \[1.0, nan\]"):
+        data.Series(gap, channels, "s")
 
 
 BAD_IMAGES = {
@@ -340,6 +366,16 @@ def test_name_stand_ins_look_like_names():
     assert all(re.fullmatch("[a-z]{2,15}", name) for name in names)
 
 
+def test_series_stand_ins_have_seasons_of_a_day_and_of_a_week():
+    first, second = (data.load(name, "all") for name in ("etth1", "etth2"))
+    assert first.values.shape == second.values.shape == (3600, 7)
+    assert not torch.equal(first.values, second.values)
+    for series in (first, second):
+        strength = torch.fft.rfft(series.values, dim=0).abs().mean(1)  # of turns in 3600 hours
+        assert strength[3600 // 24] > 5 * strength[[140, 160]].max()
+        assert strength[3600 // 168] > 2 * strength[[15, 28]].max()
+
+
 def test_pair_stand_ins_are_pairs():
     pairs = data.load("eng-fra", "all").items
     assert len(pairs) > 3000
@@ -384,6 +420,25 @@ def test_the_unpickler_reads_arrays_and_refuses_everything_else(tmp_path):
     with pytest.raises(pickle.UnpicklingError, match="mkdir, which is refused"):
         formats._ArraysOnly(io.BytesIO(pickle.dumps(Evil()))).load()
     assert not (tmp_path / "evil").exists()
+
+
+def hourly_table(*times: str, last: str = "2.5") -> bytes:
+    rows = [f"{time},1.0,{last}" for time in times]
+    return "\n".join(["date,load,heat", *rows, ""]).encode()
+
+
+def test_hourly_tables():
+    source = replace(registry.find("etth1"), sizes={"all": 2})
+    content = hourly_table("2016-07-01 23:00:00", "2016-07-02 00:00:00")
+    series = formats.hourly(source, lambda file: content, "all")
+    assert series.values.tolist() == [[1.0, 2.5], [1.0, 2.5]]
+    assert (series.channels, series.real) == (("load", "heat"), True)
+    gap = hourly_table("2016-07-01 00:00:00", "2016-07-01 02:00:00")
+    with pytest.raises(registry.DataError, match="02:00:00 follows .* an hour between"):
+        formats.hourly(source, lambda file: gap, "all")
+    short = hourly_table("2016-07-01 00:00:00")
+    with pytest.raises(registry.DataError, match="1 items, expected 2"):
+        formats.hourly(source, lambda file: short, "all")
 
 
 def test_counts_and_balance_are_asserted():
@@ -485,6 +540,15 @@ def test_real_lines(given):
 
 
 @needs_real_data
+def test_real_series_have_the_authors_first_hour_and_their_length(given):
+    first, second = data.load("etth1", "all"), data.load("etth2", "all")
+    assert len(first) == len(second) == 17_420
+    assert first.channels == ("HUFL", "HULL", "MUFL", "MULL", "LUFL", "LULL", "OT")
+    assert torch.allclose(first.values[0, [0, 6]], torch.tensor([5.827, 30.531]), atol=1e-3)
+    assert not torch.equal(first.values, second.values)
+
+
+@needs_real_data
 def test_the_fingerprint_tells_real_from_stand_in(given, monkeypatch):
     real = data.fingerprint()
     assert re.fullmatch("[0-9a-f]{12}", real)
@@ -501,6 +565,7 @@ def test_types_that_are_promised_for_names_are_those_that_load_returns(monkeypat
         data.Points: registry.PointSet,
         data.Text: registry.TextSet,
         data.Lines: registry.LineSet,
+        data.Series: registry.SeriesSet,
     }
     names = [name for literal in promised.values() for name in get_args(literal)]
     assert sorted(names) == sorted(data.available())
