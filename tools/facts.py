@@ -62,7 +62,7 @@ def outcome(findings: Sequence[verdicts.Finding], statement: str) -> str:
 
 def counts(root: Path, builds: Sequence[dict[str, Any]]) -> str:
     """Return how much of the book is tested, and how long the newest recorded build took."""
-    pages = toc.chapters(root)
+    pages = [page for page in toc.chapters(root) if not page.is_reference]
     number = calls(page.path for page in pages)
     text = (
         f"The whole book is made like this: **{len(pages)} chapters** with {number['check']} "

@@ -1,6 +1,6 @@
 """See every headline claim fail when its chapter is sabotaged: a claim that cannot fail is none.
 
-usage: python -m tools.sabotage [CHAPTER.md ...]      (default: every chapter)
+usage: python -m tools.sabotage [CHAPTER.md ...]      (default: all but the pages of reference)
 
 The cell of a headline claim carries, as metadata, the text to replace in the chapter's code and
 what to put there. The chapter then runs to its end in the gentle mode of a reader who plays, and
@@ -14,7 +14,8 @@ import os
 import sys
 from pathlib import Path
 
-from tools.execute import ROOT, chapters, claims, environment, read, run_cells
+from tools import toc
+from tools.execute import ROOT, claims, environment, read, run_cells
 
 
 def sabotages(notebook) -> list[dict[str, str]]:
@@ -61,9 +62,14 @@ def survives(path: Path) -> str:
     return ""
 
 
+def sabotaged(root: Path) -> list[Path]:
+    """Return the pages that owe a headline claim: the chapters, but no page of reference."""
+    return [page.path for page in toc.chapters(root) if not page.is_reference]
+
+
 def main() -> int:
     os.environ.update(environment() | {"DLBOOK_STRICT": "0"})
-    paths = [Path(name).resolve() for name in sys.argv[1:]] or chapters()
+    paths = [Path(name).resolve() for name in sys.argv[1:]] or sabotaged(ROOT)
     problems = 0
     for path in paths:
         print(path.relative_to(ROOT), flush=True)

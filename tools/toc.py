@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
+REFERENCE = "book/reference/"  # pages that run and are no chapters
 FRONT_MATTER = re.compile(r"\A---\n(.*?)\n---[ \t]*\n", re.S)
 
 
@@ -39,9 +40,14 @@ class Page:
 
     @property
     def runs(self) -> bool:
-        """Whether the page is a chapter with code: its front matter names a kernel."""
+        """Whether the page has code: its front matter names a kernel."""
         head = FRONT_MATTER.match(self.text)
         return bool(head and "kernelspec" in (yaml.safe_load(head[1]) or {}))
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether the page is no chapter: it recalls, and owes no headline claim."""
+        return self.name.startswith(REFERENCE)
 
 
 def pages(root: Path) -> list[Page]:
@@ -60,7 +66,7 @@ def pages(root: Path) -> list[Page]:
 
 
 def chapters(root: Path) -> list[Page]:
-    """Return the pages that run, in reading order."""
+    """Return the pages that run, in reading order, those of reference among them."""
     return [page for page in pages(root) if page.runs]
 
 

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from dlbook_utils.runner import verdicts
-from tools import facts
+from tools import facts, toc
 from tools.toc import ROOT
 
 LINE = {"key": "book 1", "device": "CPU of a kind", "driver": "", "versions": {}, "seed": 0}
@@ -67,6 +67,15 @@ def test_only_calls_in_code_cells_count(root):
     assert facts.calls([root / "page.md"])["check"] == 2
     assert "1 chapters** with 2 checks" in facts.counts(root, [])
     assert "1 claims on what was measured and 0 verdicts" in facts.counts(root, [])
+
+
+def test_pages_of_reference_are_no_chapters(root):
+    (root / "book" / "reference").mkdir(parents=True)
+    (root / "book" / "reference" / "page.md").write_text(PAGE)
+    parts = "parts: [{chapters: [{file: book/reference/page}]}]\n"
+    (root / "_toc.yml").write_text(f"format: jb-book\nroot: page\n{parts}")
+    assert [page.name for page in toc.chapters(root)] == ["page", "book/reference/page"]
+    assert "1 chapters** with 2 checks" in facts.counts(root, [])
 
 
 def test_what_stands_around_the_opening_stays(root):

@@ -50,6 +50,15 @@ def test_a_chapter_names_exactly_one_sabotage(monkeypatch, tmp_path):
     assert sabotage.survives(tmp_path / "a.md") == "names 0 sabotages, not one"
 
 
+def test_pages_of_reference_owe_no_headline_claim(tmp_path):
+    pages = [f"book/{name}" for name in ("part/first", "reference/page")]
+    for name in pages:
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / f"{name}.md").write_text("---\nkernelspec: {name: python3}\n---\n")
+    (tmp_path / "_toc.yml").write_text(f"root: {pages[0]}\nchapters: [{{file: {pages[1]}}}]\n")
+    assert sabotage.sabotaged(tmp_path) == [tmp_path / f"{pages[0]}.md"]
+
+
 def test_apply_leaves_the_original_alone():
     notebook = new_notebook(cells=[new_code_cell("x = 1")])
     assert sabotage.apply(notebook, "1", "2").cells[0].source == "x = 2"
