@@ -6,7 +6,7 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 ONE := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help book test lint chapter notebooks data serve bench test-claims test-fair test-twice test-web robust \
+.PHONY: help book test lint mutants chapter notebooks data serve bench test-claims test-fair test-twice test-web robust \
         publish screenshots gpu pretend-gpu study linkcheck colab lock clean
 
 help:  ## list the targets
@@ -53,6 +53,9 @@ test-fair: .venv/.ready  ## make the fair changes that claims name, one by one, 
 
 test-twice: .venv/.ready  ## run every cell of every chapter twice in a row, as readers do
 	$(RUN) tools.twice
+
+mutants: .venv/.ready  ## change one thing at a time in what chapters build: do tests notice? (ARGS="--number 20")
+	$(ONE) $(RUN) tools.mutants $(ARGS)
 
 test-web: .venv/.ready  ## the built site in a headless browser: links, axe, console, requests
 	$(RUN) tools.assets
