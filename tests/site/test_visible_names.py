@@ -16,7 +16,6 @@ PENDING = {  # chapters whose folded cells still define what visible ones use
     "gan",
     "language-models",
     "lstm",
-    "regularisation",
     "rnn",
 }
 

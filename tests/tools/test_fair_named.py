@@ -17,7 +17,6 @@ PENDING = {  # chapters with a headline or a verdict that names no fair change y
     "language-models",
     "lstm",
     "machines",
-    "regularisation",
     "rnn",
     "transformer",
     "vae",
