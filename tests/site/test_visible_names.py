@@ -9,7 +9,6 @@ from tools.execute import chapters, read
 
 FOLDED = {"hide-input", "hide-cell", "remove-input", "remove-cell"}
 REPORTS = {"check", "check_answer", "claim", "glue", "verdict"}
-PENDING = {"rnn"}  # chapters whose folded cells still define what visible ones use
 
 
 def names(tree, kind):
@@ -50,7 +49,4 @@ def unseen(path):
 
 @pytest.mark.parametrize("path", chapters(), ids=lambda path: path.stem)
 def test_visible_cells_use_no_name_that_only_a_folded_cell_defines(path):
-    if path.stem in PENDING:
-        assert unseen(path), "nothing is unseen any more: strike the page off PENDING"
-        pytest.xfail("listed as pending")
     assert unseen(path) == []
