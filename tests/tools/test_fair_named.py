@@ -7,8 +7,6 @@ import pytest
 from tools.execute import chapters, read
 from tools.fair import Fair, fair_changes
 
-PENDING = {"machines"}  # chapters with a headline or a verdict that names no fair change yet
-
 
 def weighty(source):
     """Return what a cell says that needs a fair change: its headline claim and its verdicts."""
@@ -35,9 +33,6 @@ def unfair(path):
 
 @pytest.mark.parametrize("path", chapters(), ids=lambda path: path.stem)
 def test_headlines_and_verdicts_name_fair_changes(path):
-    if path.stem in PENDING:
-        assert unfair(path), "each names a fair change now: strike the page off PENDING"
-        pytest.xfail("listed as pending")
     assert unfair(path) == []
 
 
