@@ -45,10 +45,6 @@ def test_fair_changes_hit_code_above_or_in_their_cell(path):
         assert any(change.replace in source for source in code), change
 
 
-def test_pending_pages_are_pages():
-    assert {path.stem for path in chapters()} >= PENDING
-
-
 def test_a_headline_or_a_verdict_without_a_fair_change_is_found(tmp_path):
     assert weighty('claim("a", True)\ncheck("b", True)') == []
     assert weighty('claim("a", True, headline=True)\nverdict("b", "holds")') == ["'a'", "'b'"]
