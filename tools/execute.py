@@ -19,6 +19,7 @@ import resource
 import shutil
 import sys
 import time
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -206,6 +207,8 @@ def _run(job: tuple[Path, float]):
     start = time.perf_counter()
     try:
         run_cells(notebook, path.parent, timeout)
+        if names := glued_twice(notebook):
+            raise ValueError(f"glued twice, so that one of the numbers is lost: {names}")
     except Exception as error:  # a cell that failed, a kernel that died, a timeout
         page.error = f"{type(error).__name__}: {error}"
     page.seconds = time.perf_counter() - start
@@ -224,6 +227,14 @@ def run_cells(notebook, folder: Path, timeout: float, env: dict[str, str] | None
     where, quiet = {"metadata": {"path": str(folder)}}, ["--log-level=ERROR"]
     options: dict[str, Any] = {"timeout": timeout, "record_timing": False, "extra_arguments": quiet}
     NotebookClient(notebook, resources=where, **options).execute(env=env or dict(os.environ))
+
+
+def glued_twice(notebook) -> list[str]:
+    """Return the names under which an executed notebook's cells glue more than one value."""
+    outputs = [out for cell in notebook.cells for out in cell.get("outputs", [])]
+    marks = [out.get("metadata", {}).get("scrapbook", {}) for out in outputs]
+    counts = Counter(mark["name"] for mark in marks if "name" in mark)
+    return sorted(name for name, times in counts.items() if times > 1)
 
 
 def claims(notebook) -> list[dict]:

@@ -132,3 +132,15 @@ def test_claims_are_read_from_outputs():
     data = {execute.CLAIM: {"statement": "s", "supported": True}}
     cells = [new_code_cell(textwrap.dedent("x"), outputs=[new_output("display_data", data)])]
     assert execute.claims(new_notebook(cells=cells)) == [{"statement": "s", "supported": True}]
+
+
+def test_a_page_that_glues_a_name_twice_fails(book, capsys):
+    path = book / "book" / "a.md"
+    twice = (
+        "from IPython.display import display\n"
+        "for value in (1, 2):\n"
+        "    display({'text/plain': 'x'}, raw=True, metadata={'scrapbook': {'name': 'n'}})\n"
+    )
+    path.write_text(CHAPTER.replace("print(", twice + "print("))
+    assert execute.report(execute.execute([path])) == 1
+    assert "glued twice, so that one of the numbers is lost: ['n']" in capsys.readouterr().out
