@@ -28,7 +28,7 @@ def report():
         message = f"no site in {SITE}: build it with `make book` first"
         pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
     command = [node(), "tests/site/visit.mjs", str(SITE), WORD]
-    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900)
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=1800)
     assert run.returncode == 0, run.stderr
     return json.loads(run.stdout)
 
