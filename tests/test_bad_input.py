@@ -29,9 +29,9 @@ import torch
 from torch import nn
 
 import dlbook_utils
+from tools.layers import CIRCLE_FREE as ROOMS
 
 CALLS = {}
-ROOMS = ("page", "data", "records", "runner")  # plumbing: of these only the modules named here
 MODULES = ["data.augment", "page.guards", "page.devices", "page.plotting"]
 MODULES += sorted(  # and all that chapters build
     f"{path.parent.name}.{path.stem}"
