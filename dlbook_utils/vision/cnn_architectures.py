@@ -390,8 +390,8 @@ def multiply_adds(model: nn.Module, x: Tensor) -> dict[nn.Module, int]:
         uses = y.numel() // len(layer.weight)  # places of all examples
         used[layer] = used.get(layer, 0) + uses * layer.weight.numel()
 
-    kinds = (nn.Conv2d, nn.Linear)
-    layers = [layer for layer in model.modules() if isinstance(layer, kinds)]
+    counted = (nn.Conv2d, nn.Linear)
+    layers = [layer for layer in model.modules() if isinstance(layer, counted)]
     hooks = [layer.register_forward_hook(count) for layer in layers]
     try:
         model(x)
