@@ -22,6 +22,7 @@ test: .venv/.ready lint  ## lint, test package and book, run every notebook as C
 lint: .venv/.ready  ## ruff, mypy, order of imports, a sentence a line, notebooks as their sources
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/ruff check --isolated --select F notebooks
 	$(RUN) tools.prose --check
 	$(RUN) tools.layers
 	$(BIN)/mypy
