@@ -669,11 +669,17 @@ EXCUSED |= {
     r"generative\.autoencoders\.conv_transpose2d 1 wrong type: text": "it has a length",
     r"foundations\.optimisation\.muon 1 wrong type: bytes": "gradients have their parameter's type",
     r"foundations\.optimisation\.lion 1 nan": "PyTorch's sign of NaN is 0",
+    r"(generative\.(autoencoders\.(roc_auc|conv_transpose2d)|gan\.frechet_distance|vae\.elbo_terms)"
+    r"|study\.cifar10\.(reliability|calibration_error)) \d wrong type: bytes": "promoted",
+    r"generative\.(gan\.frechet_distance [01]|diffusion\.precision_coverage 0|"
+    r"autoencoders\.conv_transpose2d 0) wrong shape: a row more": "examples may be many",
+    r"generative\.gan\.SpectralNorm 0 wrong shape: an axis more": "(m, ...) counts as a matrix",
+    r"foundations\.gradient_flow\.batch_axes 0 (nan|wrong type: bytes)": "only the shape is read",
 }
 OPEN = {  # not mended yet: silent, or in words about something else
     r"foundations\.backprop\.numeric_gradient 1 .*": "a step of 1e-5 is nothing in float16",
     r"foundations\.backprop\.(unbroadcast|gradient_error) .*": "NumPy broadcasts or says shapes",
-    r"foundations\.(optimisation\.newton_schulz|gradient_flow\.batch_axes) .*": "bytes, steps < 0",
+    r"foundations\.optimisation\.newton_schulz .*": "bytes, steps < 0",
     r"sequences\.rnn\.(contexts|Ngrams|Ngrams\(\)) .*": "negative ids count from the end",
     r"generative\.diffusion\.(DenoisingUNet\(\)|DenoisingUNet) \d .*": "levels outside 0..T",
     r"generative\.diffusion\.(precision_coverage|fit_diffusion|go_back|wave_features|"

@@ -297,10 +297,13 @@ def precision_coverage(fake: Tensor, real: Tensor, k: int = 5) -> tuple[float, f
 
     Around each real feature vector (row of (n, d)) lies a ball that reaches to its k-th nearest
     real neighbour. Precision is the share of fakes (m, d) that lie in a ball at least, coverage
-    the share of balls with a fake in them. Raises ValueError unless k is in 1..n - 1. Sources:
+    the share of balls with a fake in them. Raises ValueError unless k is in 1..n - 1, and for
+    features that are not finite. Sources:
     T. Kynkäänniemi et al. (2019), arXiv:1904.06991; M. F. Naeem et al. (2020), arXiv:2002.09797.
     """
     check_count(k, "k", 1, len(real) - 1)
+    if not (fake.isfinite().all() and real.isfinite().all()):
+        raise ValueError("features must be finite numbers, not NaN")
     radius = torch.cdist(real, real).kthvalue(k + 1, dim=1).values  # itself is the first
     inside = torch.cdist(fake, real) <= radius  # (m, n)
     met = inside.any(1), inside.any(0)

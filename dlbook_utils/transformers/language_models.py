@@ -68,6 +68,7 @@ def learn_merges(text: str, n: int) -> list[Pair]:
     of text that PIECES finds; of equally frequent ones the larger ids win. Fewer than n come back
     when nothing is left to merge. Source: R. Sennrich et al. (2016), doi:10.18653/v1/P16-1162.
     """
+    check_count(n, "n", 0)
     words = [(list(w.encode()), c) for w, c in Counter(PIECES.findall(text)).items()]
     pairs: Counter[Pair] = Counter()
     where: dict[Pair, set[int]]
@@ -179,7 +180,9 @@ class GPT(nn.Module):
         super().__init__()
         self.table = nn.Embedding(tokens, d)
         self.places = nn.Embedding(block, d)
-        self.blocks = nn.ModuleList(EncoderBlock(d, heads, 4 * d, F.gelu) for _ in range(depth))
+        self.blocks = nn.ModuleList(
+            EncoderBlock(d, heads, 4 * d, F.gelu) for _ in range(check_count(depth, "depth", 0))
+        )
         self.norm = nn.LayerNorm(d)
         self.causal = causal
         start_small(self, depth, deviation)
@@ -348,7 +351,7 @@ def generate(
     check_shape(ids, ["n", "T"], "ids")
     check_count(ids.shape[1], "length of the prompt")
     block, start, past = model.places.num_embeddings, 0, None
-    for _ in range(length):
+    for _ in range(check_count(length, "length", 0)):
         if ids.shape[1] - start > block:
             start, past = ids.shape[1] - max(block // 2, 1), None
         if cached:
