@@ -191,6 +191,16 @@ def enter():
     ask(cnn + "receptive_field", [(3, 1, 1), (3, 2, 1)])
     ask(cnn + "ConvNet", [3, 8, 4], 5)
     ask(cnn + "ConvNet()", [3, 8, 4], 5, call=[f(2, 3, 8, 8)])
+    spot = "vision.detection."
+    boxes = torch.cat([f(2, 5, 2).abs(), 1 + f(2, 5, 2, seed=1).abs() * 9], -1)
+    ask(spot + "box_area", boxes)
+    ask(spot + "shared_area", boxes, boxes.flip(1))
+    ask(spot + "pair_iou", boxes, boxes.flip(1))
+    ask(spot + "generalised_iou", boxes, boxes.flip(1))
+    ask(spot + "focal_loss", f(4, 3), (f(4, 3, seed=1) > 0).float(), 2.0, 0.25)
+    ask(spot + "suppress", boxes, ints(2, 5), 0.5)
+    ask(spot + "match_boxes", boxes, ints(2, 5), boxes.flip(1), ints(2, 5), 0.5)
+    ask(spot + "average_precision", f(6), f(6, seed=1) > 0, 6, 11)
     arch = "vision.cnn_architectures."
     ask(arch + "lenet_squash", f(4))
     ask(arch + "Subsampling", 3)
@@ -368,6 +378,7 @@ def enter():
     ask(p + "check_count", 3, "n")
     ask(p + "check_batches", nn.Linear(4, 3), f(6, 4), 2)
     ask(p + "check_shape", f(6, 4), (6, 4))
+    ask(p + "check_boxes", f(6, 4), (6, 4), "boxes")
     ask(p + "check_state", f(6, 4), f(6, 4))
     ask(p + "check_sides", f(2, 1, 4, 4), 2)
     ask(p + "widened", f(4))
@@ -651,14 +662,17 @@ EXCUSED = {  # "function argument variant": why it may pass
     r"sequences\.rnn\.Alphabet\(\)\.\w+|foundations\.\S+) \d empty": "nothing comes of nothing",
     r"transformers\.language_models\.merge [12] .*": "any pair, any new id",
     r"page\.devices\.budget .*": "hands on whatever it is given",
-    r"page\.guards\.check_(shape|state|data|inputs|sides|batches|labels|scores|count|loss|number) "
-    r".*": "a guard asks what its name says, and nothing else: tests/page/test_guards.py",
+    r"page\.guards\.check_(shape|boxes|state|data|inputs|sides|batches|labels|scores|count|loss|"
+    r"number) .*": "a guard asks what its name says, and nothing else: tests/page/test_guards.py",
     r"page\.guards\.widened .*": "any tensor",
     r"page\.plotting\.decision_regions 2 .*": "labels take colours in turn, whatever their numbers",
     r"foundations\.backprop\.Node .*": "an array of any shape is a node",
     r"sequences\.rnn\.CharacterModel\(\) .* too large": "F.one_hot says it",
     r"foundations\.regularisation\.\w+ .* too large": "F.one_hot says it",
     r"vision\.cnn_architectures\.multiply_adds .*": "what is counted depends on shapes alone",
+    r"vision\.detection\.(box_area|shared_area|pair_iou) \d wrong shape: an axis .*": BATCH,
+    r"vision\.detection\.(suppress|match_boxes) [13] .*": "labels are compared, and nothing else",
+    r"vision\.detection\.average_precision 0 wrong type: bytes": "scores are ordered by",
     r"sequences\.lstm\.zero_state 0 (nan|wrong type: bytes)": "only shape, kind and place are read",
 }
 EXCUSED |= {

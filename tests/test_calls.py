@@ -28,7 +28,7 @@ from dlbook_utils.sequences import forecasting, lstm, rnn
 from dlbook_utils.study import cifar10
 from dlbook_utils.transformers import language_models as lm
 from dlbook_utils.transformers import transformer, vit
-from dlbook_utils.vision import cnn, cnn_architectures
+from dlbook_utils.vision import cnn, cnn_architectures, detection
 
 
 def draw(*shape, seed=0):
@@ -119,6 +119,17 @@ REFUSED = {
         lambda: forecasting.conformal_radius(draw(20).abs(), miss=10),
         ValueError,
         "miss is a share between 0 and 1, got 10",
+    ),
+    # vision
+    "boxes in bytes": (
+        lambda: detection.pair_iou(torch.zeros(2, 4).byte(), torch.zeros(2, 4)),
+        TypeError,
+        "a must be floating-point numbers, not torch.uint8",
+    ),
+    "boxes that are not numbers": (
+        lambda: detection.suppress(torch.full((2, 4), torch.nan), torch.zeros(2)),
+        ValueError,
+        "boxes hold NaN: 8 of 8 numbers",
     ),
     # foundations
     "labels in a column": (

@@ -15,7 +15,8 @@ _MODULES = {
     "claims": ("ClaimFailed", "check", "check_answer", "claim", "glue", "verdict"),
     "devices": ("budget", "device", "generator", "seed_everything"),
     "guards": (
-        *("TrainingFailed", "check_batches", "check_count", "check_data", "check_inputs"),
+        *("TrainingFailed", "check_batches", "check_boxes", "check_count", "check_data"),
+        "check_inputs",
         *("check_labels", "check_loss", "check_number", "check_scores", "check_shape"),
         *("check_sides", "check_state", "checked_pair", "progress", "widened"),
     ),

@@ -72,6 +72,18 @@ def check_shape(x: Tensor, shape: Sequence[Any], name: str = "x") -> Tensor:
     return x
 
 
+def check_boxes(boxes: Tensor, shape: Sequence[Any], name: str = "boxes") -> Tensor:
+    """Return boxes (..., 4) if they are floating-point numbers of this shape; see `check_shape`.
+
+    Raises TypeError for whole numbers too, as in bytes 3 - 5 is 254, and ValueError for NaN.
+    """
+    if not check_shape(boxes, shape, name).is_floating_point():
+        raise TypeError(f"{name} must be floating-point numbers, not {boxes.dtype}")
+    if boxes.isnan().any():
+        raise ValueError(f"{name} hold NaN: {int(boxes.isnan().sum())} of {boxes.numel()} numbers")
+    return boxes
+
+
 def check_state(state: Any, *like: Tensor) -> Any:
     """Return the state of a recurrent network if it is as `like`: a tensor, or a pair of tensors.
 
