@@ -40,7 +40,8 @@ def mel_filters(bands: int, width: int, rate: float) -> Tensor:
     Their corners are equally far apart in mel, 2595 log10(1 + f / 700), from 0 to half of `rate`,
     in hertz. Raises ValueError for a rate that is not positive.
     """
-    bands, width = check_count(bands, "bands"), check_count(width, "width", 2)
+    bands = check_count(bands, "bands")
+    width = check_count(width, "width", 2)
     if not rate > 0:
         raise ValueError(f"a rate is positive, got {rate}")
     top = torch.tensor(1 + rate / 1400).log10()
@@ -97,12 +98,12 @@ def ctc_alphas(log_p: Tensor, line: Tensor) -> Tensor:
         raise ValueError(f"line must be int64 (n, 3 or more) in 0..{K - 1}, got {got}")
     emitted = log_p.gather(2, line[:, None].expand(-1, T, -1))  # (n, T, S)
     shut = F.pad(line[:, 2:] == line[:, :-2], (2, 0), value=True)
+    bar = F.pad(NEVER * shut.to(log_p)[..., None], (0, 2))  # (n, S, 3)
     a = F.pad(emitted[:, 0, :2], (0, line.shape[1] - 2), value=NEVER)
     alphas = [a]
     for t in range(1, T):
-        one, two = (F.pad(a, (k, -k), value=NEVER) for k in (1, 2))
-        ways = torch.stack([a, one, two.masked_fill(shut, NEVER)])
-        a = ways.logsumexp(0) + emitted[:, t]
+        ways = F.pad(a, (2, 0), value=NEVER).unfold(1, 3, 1) + bar
+        a = ways.logsumexp(2) + emitted[:, t]
         alphas.append(a)
     return torch.stack(alphas, 1)
 
@@ -116,12 +117,14 @@ def ctc_loss(log_p: Tensor, frames: Tensor, targets: Tensor, lengths: Tensor) ->
         targets: int64 (n, U), classes 0..K-2; those beyond a length are not read.
         lengths: (n,) how many of the U targets count, one at least.
 
-    Raises ValueError where no path is long enough: each label takes a frame, and a blank stands
+    Raises TypeError for targets of another type, ValueError where no path is long enough: each label takes a frame, and a blank stands
     between equal ones. Source: as `ctc_alphas`.
     """
     n, T, K = check_shape(log_p, ["n", "T", "K"], "log_p").shape
     check_lengths(frames, n, T, "frames")
     U = check_shape(targets, [n, "U"], "targets").shape[1]
+    if targets.dtype != torch.int64:
+        raise TypeError(f"targets must be int64, not {targets.dtype}")
     check_lengths(lengths, n, U)
     beyond = torch.arange(U, device=targets.device) >= lengths[:, None]
     targets = targets.masked_fill(beyond, 0)
@@ -132,7 +135,8 @@ def ctc_loss(log_p: Tensor, frames: Tensor, targets: Tensor, lengths: Tensor) ->
     line = targets.new_full((n, 2 * U + 1), K - 1)
     line[:, 1::2] = targets
     row = torch.arange(n, device=line.device)
-    last = ctc_alphas(log_p, line)[row, frames - 1]  # (n, S)
+    alphas = ctc_alphas(log_p[:, : frames.max()], line)
+    last = alphas[row, frames - 1]  # (n, S)
     return -torch.logaddexp(last[row, 2 * lengths], last[row, 2 * lengths - 1])
 
 
