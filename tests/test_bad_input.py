@@ -179,6 +179,17 @@ def enter():
     days = nn.Identity(), 3, 6, 4, False, True, 2, 5
     ask(ahead + "PatchForecaster()", *days, call=[f(2, 3, 6)])
     ask(ahead + "conformal_radius", f(20, 3).abs(), 0.1)
+    talk = "sequences.speech."
+    ask(talk + "spectrogram", f(2, 40), 16, 8)
+    ask(talk + "mel_filters", 8, 64, 8000.0)
+    some, more = torch.tensor([5, 3, 1]), torch.tensor([4, 2])
+    ask(talk + "warp_costs", f(3, 5, 2), some, f(2, 4, 2), more)
+    ask(talk + "collapse", [1, 1, 0, 2], 2)
+    log_p = f(2, 6, 4).log_softmax(2)
+    ask(talk + "ctc_alphas", log_p, torch.tensor([[3, 0, 3, 1, 3], [3, 2, 3, 2, 3]]))
+    digits, full = torch.tensor([[0, 1], [2, 2]]), torch.tensor([6, 5])
+    ask(talk + "ctc_loss", log_p, full, digits, torch.tensor([1, 2]))
+    ask(talk + "edit_distance", [1, 2, 3], [2, 3])
     cnn = "vision.cnn."
     ask(cnn + "output_size", 8, 3, 2, 1, 1)
     ask(cnn + "unfold", f(2, 3, 8, 8), (3, 3), 2, 1, 1, 0.0)
@@ -387,6 +398,7 @@ def enter():
     ask(p + "check_data", f(6, 4), ints(6))
     ask(p + "check_scores", f(6, 3), ints(6))
     ask(p + "check_labels", f(6, 3), ints(6))
+    ask(p + "check_lengths", torch.tensor([2, 3]), 2, 3)
     ask(p + "check_loss", torch.tensor(0.5), 1, 1)
     ask(p + "check_number", torch.tensor(0.5))
     ask("page.devices.device", "cpu")
@@ -632,6 +644,8 @@ EXCUSED = {  # "function argument variant": why it may pass
     r"wrong shape: a column more": WIDER,
     r"(generative\.autoencoders|sequences\.forecasting)\.\S+ \d "
     r"wrong shape: a column more": WIDER,
+    r"sequences\.speech\.(spectrogram|ctc_\w+) \d wrong shape: a column more": WIDER,
+    r"sequences\.speech\.(collapse|edit_distance) .*": "sequences of anything that can be equal",
     r"generative\.vae\.fit_vae 0 wrong shape.*": "pictures of any shape are welcome",
     r"generative\.(vae\.(kl_gaussians|log_normal|reparameterise|VAE\(\)\.log_p)|diffusion\."
     r"(add_noise|step_back|target_of|data_from|column|wave_features)) \d (wrong|nan).*": FORMULA,
@@ -662,8 +676,9 @@ EXCUSED = {  # "function argument variant": why it may pass
     r"sequences\.rnn\.Alphabet\(\)\.\w+|foundations\.\S+) \d empty": "nothing comes of nothing",
     r"transformers\.language_models\.merge [12] .*": "any pair, any new id",
     r"page\.devices\.budget .*": "hands on whatever it is given",
-    r"page\.guards\.check_(shape|boxes|state|data|inputs|sides|batches|labels|scores|count|loss|"
-    r"number) .*": "a guard asks what its name says, and nothing else: tests/page/test_guards.py",
+    r"page\.guards\.check_(shape|boxes|state|data|inputs|sides|batches|labels|lengths|scores|count|"
+    r"loss|number) "
+    r".*": "a guard asks what its name says, and nothing else: tests/page/test_guards.py",
     r"page\.guards\.widened .*": "any tensor",
     r"page\.plotting\.decision_regions 2 .*": "labels take colours in turn, whatever their numbers",
     r"foundations\.backprop\.Node .*": "an array of any shape is a node",

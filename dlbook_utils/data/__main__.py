@@ -29,7 +29,7 @@ def prefetch(source: registry.Source) -> tuple[bool, str]:
     except registry.DataError as error:
         return False, f"{source.name}: not there, a stand-in will be used: {error}"
     variants = [fetch.present(root, file) or file for file in source.files]
-    size = sum((root / variant.path).stat().st_size for variant in variants)
+    size = sum(variant.size for variant in variants)
     return True, f"{source.name}: real, {size / 1e6:,.1f} MB in {root}"
 
 

@@ -28,7 +28,7 @@ def unpack(fetched: Path, item: Download, part: Path) -> dict[File, Path]:
         return {_checked(file, fetched): fetched}
     folder = part / "unpacked"
     folder.mkdir(exist_ok=True)
-    wanted = {Path(file.path).name: file for file in item.gives}
+    wanted = {Path(path).name for file in item.gives for path in file.pieces or (file.path,)}
     try:
         members = _from_zip if fetched.suffix == ".zip" else _from_tar
         unpacked = members(fetched, wanted, folder)
@@ -40,12 +40,25 @@ def unpack(fetched: Path, item: Download, part: Path) -> dict[File, Path]:
         if error.errno is None:  # bz2's and gzip's word for damage; a full disk has a number
             raise WrongAnswer(f"sent a damaged archive ({error})") from error
         raise
-    if missing := wanted.keys() - unpacked.keys():
-        raise WrongAnswer(f"sent an archive without {', '.join(sorted(missing))}")
-    return {_checked(wanted[name], path): path for name, path in unpacked.items()}
+    if missing := sorted(wanted - unpacked.keys()):
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        raise WrongAnswer(f"sent an archive without {', '.join(missing[:3])}{more}")
+    whole = {file: _whole(file, unpacked, folder) for file in item.gives}
+    return {_checked(file, path): path for file, path in whole.items()}
 
 
-def _from_tar(fetched: Path, wanted: dict[str, File], folder: Path) -> dict[str, Path]:
+def _whole(file: File, unpacked: dict[str, Path], folder: Path) -> Path:
+    """The one file that `file` is: as it was unpacked, or its pieces put end to end."""
+    if not file.pieces:
+        return unpacked[Path(file.path).name]
+    path = folder / Path(file.path).name
+    with path.open("wb") as target:
+        for piece in file.pieces:
+            target.write(unpacked[Path(piece).name].read_bytes())
+    return path
+
+
+def _from_tar(fetched: Path, wanted: set[str], folder: Path) -> dict[str, Path]:
     unpacked = {}
     with tarfile.open(fetched, "r:gz") as archive:
         for member in archive:
@@ -59,7 +72,7 @@ def _from_tar(fetched: Path, wanted: dict[str, File], folder: Path) -> dict[str,
     return unpacked
 
 
-def _from_zip(fetched: Path, wanted: dict[str, File], folder: Path) -> dict[str, Path]:
+def _from_zip(fetched: Path, wanted: set[str], folder: Path) -> dict[str, Path]:
     unpacked = {}
     with zipfile.ZipFile(fetched) as archive:
         for member in archive.infolist():

@@ -69,12 +69,22 @@ def cache_folder() -> Path:
 
 
 def present(root: Path, file: File) -> File | None:
-    """The variant of `file` (as it is, or gzipped) that lies below `root`, or None."""
+    """The variant of `file` (as it is, in pieces, or gzipped) that lies below `root`, or None."""
     for variant in (file, file.packed):
-        with contextlib.suppress(OSError):
-            if variant is not None and (root / variant.path).is_file():
-                return variant
+        if variant is not None and places_of(root, variant):
+            return variant
     return None
+
+
+def places_of(root: Path, file: File) -> list[Path]:
+    """Where `file` lies below `root`: one path, or those of its pieces; empty if it does not."""
+    with contextlib.suppress(OSError):
+        if (root / file.path).is_file():
+            return [root / file.path]
+        paths = [root / piece for piece in file.pieces]
+        if all(path.is_file() for path in paths):
+            return paths
+    return []
 
 
 def read(root: Path, file: File) -> bytes:
@@ -84,7 +94,8 @@ def read(root: Path, file: File) -> bytes:
     variant = present(root, file) or file
     path = root / variant.path
     try:
-        content = path.read_bytes()
+        parts = [place.read_bytes() for place in places_of(root, variant) or [path]]
+        content = parts[0] if len(parts) == 1 else b"".join(parts)
     except OSError as error:
         raise DamagedFile(f"{path} cannot be read: {error.strerror}") from error
     if len(content) != variant.size:
@@ -247,11 +258,9 @@ def stamp(root: Path, file: File) -> tuple[str, int, int] | None:
     if variant is None:
         return None
     try:
-        status = (root / variant.path).stat()
+        states = [place.stat() for place in places_of(root, variant)]
     except OSError:
         return None
-    return (
-        (variant.path, status.st_size, status.st_mtime_ns)
-        if status.st_size == variant.size
-        else None
-    )
+    size = sum(state.st_size for state in states)
+    latest = max((state.st_mtime_ns for state in states), default=0)
+    return (variant.path, size, latest) if size == variant.size else None

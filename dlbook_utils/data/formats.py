@@ -11,7 +11,7 @@ from collections.abc import Callable, Sized
 from typing import TypeVar
 
 from .registry import DataError, File, Source
-from .sets import Images, Lines, Series, Text
+from .sets import Images, Lines, Recordings, Series, Text
 
 Get = Callable[[File], bytes]
 T = TypeVar("T", bound=Sized)
@@ -107,9 +107,9 @@ def _decoded(source: Source, get: Get) -> str:
     return get(source.files[0]).decode("utf-8")
 
 
-def _counted(source: Source, items: T) -> T:
-    if len(items) != source.sizes["all"]:
-        raise DataError(f"{source.name}: {len(items)} items, expected {source.sizes['all']}")
+def _counted(source: Source, items: T, split: str = "all") -> T:
+    if len(items) != source.sizes[split]:
+        raise DataError(f"{source.name}: {len(items)} items, expected {source.sizes[split]}")
     return items
 
 
@@ -144,3 +144,45 @@ def hourly(source: Source, get: Get, split: str) -> Series:
             raise DataError(f"{source.name}: {later} follows {earlier}, expected an hour between")
     values = torch.tensor([[float(value) for value in row[1:]] for row in rows])
     return Series(values, tuple(head[1:]), source.name)
+
+
+def spoken(source: Source, get: Get, split: str) -> Recordings:
+    """Digits said by several speakers: WAV files end to end, each named DIGIT_SPEAKER_NUMBER.
+
+    The numbers 0 to 4 of each digit and speaker are the official test set.
+    """
+    import torch
+
+    (file,) = source.files
+    names = [path.split("/")[-1].removesuffix(".wav").split("_") for path in file.pieces]
+    speakers = tuple(sorted({speaker for _, speaker, _ in names}))
+    waves, rates = zip(*_waves(get(file), source.name), strict=True)
+    if len(waves) != len(names) or len(set(rates)) != 1:
+        got = f"{len(waves)} recordings of {sorted(set(rates))} Hz"
+        raise DataError(f"{source.name}: {got}, expected {len(names)} of one rate")
+    wanted = [(int(k) < 5) == (split == "test") for _, _, k in names]
+    y = torch.tensor([int(digit) for digit, _, _ in names])
+    speaker = torch.tensor([speakers.index(who) for _, who, _ in names])
+    whole = Recordings(waves, y, speaker, source.classes, speakers, rates[0], source.name)
+    return _counted(source, whole[torch.tensor(wanted)], split)
+
+
+def _waves(content: bytes, name: str):
+    """Samples (int16) and rate of each WAV file in `content`, where they stand end to end."""
+    import wave
+
+    import torch
+
+    start = 0
+    while start < len(content):
+        end = start + 8 + int.from_bytes(content[start + 4 : start + 8], "little")
+        try:
+            with wave.open(io.BytesIO(content[start:end])) as file:
+                if (file.getnchannels(), file.getsampwidth()) != (1, 2):
+                    got = f"{file.getnchannels()} channels of {8 * file.getsampwidth()} bits"
+                    raise DataError(f"{name}: a recording has {got}, expected one of 16")
+                samples = bytearray(file.readframes(file.getnframes()))
+                yield torch.frombuffer(samples, dtype=torch.int16), file.getframerate()
+        except (wave.Error, EOFError) as error:
+            raise DataError(f"{name}: no WAV file at byte {start:,} ({error})") from error
+        start = end

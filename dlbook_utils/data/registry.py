@@ -10,7 +10,8 @@ grounds to believe that it serves the same bytes; the digest decides in any case
 - names and tiny Shakespeare: GitHub and jsDelivr, which serves GitHub's files; TensorFlow's copy
   of tiny Shakespeare;
 - English-French pairs: the archive of "Dive into Deep Learning", because manythings.org replaces
-  its file regularly.
+  its file regularly;
+- spoken digits: the archive that GitHub makes of a tag, and the host to which it sends one for it.
 """
 
 from __future__ import annotations
@@ -30,16 +31,20 @@ PointSet = Literal["moons", "spirals", "xor", "blobs"]
 TextSet = Literal["tiny-shakespeare", "python-docs"]
 LineSet = Literal["names", "eng-fra"]
 SeriesSet = Literal["etth1", "etth2"]
+SpeechSet = Literal["fsdd"]
 
 
 @dataclass(frozen=True)
 class File:
-    """A file below the data folder. `packed` is the same file gzipped, which is as good."""
+    """A file below the data folder. `packed` is the same file gzipped, which is as good; `pieces`
+    are files, there or in an archive, that make it up when put end to end, and are as good.
+    """
 
     path: str
     sha256: str
     size: int
     packed: File | None = None
+    pieces: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -252,6 +257,30 @@ _ETT = {
     ),
 }
 
+_SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
+_FSDD = Download(
+    "free-spoken-digit-dataset-1.0.10.zip",
+    "sha256:c680098f5d2355ba7cc4bd8b0ca9e0a24c00ebe3b4c552208889a4d28d4fbc2b",
+    16_419_872,
+    (
+        "https://github.com/Jakobovski/free-spoken-digit-dataset/archive/refs/tags/v1.0.10.zip",
+        "https://codeload.github.com/Jakobovski/free-spoken-digit-dataset/zip/refs/tags/v1.0.10",
+    ),
+    (
+        File(
+            "fsdd/recordings.wavs",  # each says in its head how long it is
+            "ddb17656a0bca4c5ddace082be188ca630516dc2ef1110afe3c4e9cc71173de4",
+            21_128_848,
+            pieces=tuple(
+                f"fsdd/recordings/{digit}_{speaker}_{k}.wav"
+                for digit in range(10)
+                for speaker in _SPEAKERS
+                for k in sorted(range(50), key=str)
+            ),
+        ),
+    ),
+)
+
 _OWN = "made by this package, under its licence"
 _SHAPES = (
     "disc",
@@ -370,6 +399,19 @@ SETS: dict[str, Source] = {
                 stand_in="hourly",
             )
             for name, which in (("etth1", "an"), ("etth2", "another"))
+        ),
+        Source(
+            "fsdd",
+            "3,000 recordings of spoken digits, 8 kHz, six speakers, each digit fifty times; "
+            "2,700 / 300",
+            "CC BY-SA 4.0",
+            "Jackson et al. 2020, Free Spoken Digit Dataset v1.0.10, "
+            "https://github.com/Jakobovski/free-spoken-digit-dataset",
+            "spoken",
+            {"train": 2700, "test": 300},
+            tuple("0123456789"),
+            downloads=(_FSDD,),
+            stand_in="spoken",
         ),
         Source(
             "fashion-mnist",

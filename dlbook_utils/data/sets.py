@@ -191,6 +191,61 @@ class Series:
         return f"Series({self.name}: {hours}{'' if self.real else ', stand-in'})"
 
 
+@dataclass(frozen=True, eq=False, repr=False)
+class Recordings:
+    """Sounds of one word each: `waves`, int16 (samples,) each, at `rate` samples a second, with the
+    word in `y` (n,) and who said it in `speaker` (n,), both int64: positions in `classes` and in
+    `speakers`.
+    """
+
+    waves: tuple[Tensor, ...]
+    y: Tensor
+    speaker: Tensor
+    classes: tuple[str, ...]
+    speakers: tuple[str, ...]
+    rate: int
+    name: str
+    real: bool = True
+
+    def __post_init__(self):
+        import torch
+
+        validate(self.waves, self.y, self.classes, self.name)
+        validate(self.waves, self.speaker, self.speakers, f"{self.name}'s speakers")
+        for k, wave in enumerate(self.waves):
+            if wave.dtype != torch.int16 or wave.ndim != 1 or not len(wave):
+                got = f"{wave.dtype} {tuple(wave.shape)}"
+                raise ValueError(f"{self.name}: waves must be int16 (samples,), got {got} at {k}")
+
+    def __len__(self) -> int:
+        return len(self.waves)
+
+    def __getitem__(self, index) -> Recordings:
+        """The recordings at `index`: a slice, an index tensor, a mask or a list of positions."""
+        import torch
+
+        (kept,) = _take(index, torch.arange(len(self)))
+        waves = tuple(self.waves[k] for k in kept.tolist())
+        return replace(self, waves=waves, y=self.y[kept], speaker=self.speaker[kept])
+
+    @property
+    def lengths(self) -> Tensor:
+        """The number of samples of each recording, int64 (n,)."""
+        import torch
+
+        return torch.tensor([len(wave) for wave in self.waves])
+
+    def inputs(self, device=None) -> Tensor:
+        """The sounds as float32 (n, samples) in [-1, 1), with zeros behind the shorter ones."""
+        from torch.nn.utils.rnn import pad_sequence
+
+        return pad_sequence([*self.waves], batch_first=True).to(device).float().div_(2**15)
+
+    def __repr__(self) -> str:
+        size = f"{len(self)} recordings, {len(self.classes)} classes, {len(self.speakers)} speakers"
+        return f"Recordings({self.name}: {size}{'' if self.real else ', stand-in'})"
+
+
 def _take(index, *tensors: Tensor) -> tuple[Tensor, ...]:
     """The rows of each tensor at a slice, at positions or where a mask is True.
 
@@ -210,14 +265,13 @@ def _take(index, *tensors: Tensor) -> tuple[Tensor, ...]:
     return tuple(tensor.index_select(0, index) for tensor in tensors)
 
 
-def validate(x: Tensor, y: Tensor, classes: Sequence[str], name: str = "data") -> None:
+def validate(x: Tensor | tuple, y: Tensor, classes: Sequence[str], name: str = "data") -> None:
     """Raise ValueError unless x (n, ...) and y (n,) belong together and the labels are in range."""
     import torch
 
     if len(x) == 0:
-        raise ValueError(
-            f"{name}: empty, expected at least one sample (x has shape {tuple(x.shape)})"
-        )
+        shape = f" (x has shape {tuple(x.shape)})" if isinstance(x, torch.Tensor) else ""
+        raise ValueError(f"{name}: empty, expected at least one sample{shape}")
     if y.dtype != torch.int64 or y.ndim != 1:
         raise ValueError(f"{name}: labels must be int64 (n,), got {y.dtype} {tuple(y.shape)}")
     if len(x) != len(y):

@@ -16,9 +16,9 @@ _MODULES = {
     "devices": ("budget", "device", "generator", "seed_everything"),
     "guards": (
         *("TrainingFailed", "check_batches", "check_boxes", "check_count", "check_data"),
-        "check_inputs",
-        *("check_labels", "check_loss", "check_number", "check_scores", "check_shape"),
-        *("check_sides", "check_state", "checked_pair", "progress", "widened"),
+        *("check_inputs", "check_labels", "check_lengths", "check_loss", "check_number"),
+        *("check_scores", "check_shape", "check_sides", "check_state", "checked_pair"),
+        *("progress", "widened"),
     ),
     "interactive": ("explore",),
     "plotting": (

@@ -84,6 +84,20 @@ def check_boxes(boxes: Tensor, shape: Sequence[Any], name: str = "boxes") -> Ten
     return boxes
 
 
+def check_lengths(lengths: Tensor, n: int, most: int, name: str = "lengths") -> Tensor:
+    """Return lengths if they are int64 (n,), each of them in 1..most.
+
+    Raises TypeError for anything else than such a tensor, ValueError for another shape or a value
+    out of range.
+    """
+    check_shape(lengths, [n], name)
+    if lengths.dtype != torch.int64:
+        raise TypeError(f"{name} must be int64, not {lengths.dtype}")
+    if n == 0 or lengths.min() < 1 or lengths.max() > most:
+        raise ValueError(f"{name} must be in 1..{most}, got {lengths.tolist()}")
+    return lengths
+
+
 def check_state(state: Any, *like: Tensor) -> Any:
     """Return the state of a recurrent network if it is as `like`: a tensor, or a pair of tensors.
 

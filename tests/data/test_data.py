@@ -124,6 +124,45 @@ def test_wrong_series_are_refused():
         data.Series(gap, channels, "s")
 
 
+def some_recordings(**changes) -> data.Recordings:
+    settings = {
+        "waves": tuple(torch.full((k + 2,), 2**14, dtype=torch.int16) for k in range(4)),
+        "y": torch.tensor([0, 1, 0, 1]),
+        "speaker": torch.tensor([0, 0, 1, 1]),
+        "classes": ("no", "yes"),
+        "speakers": ("ann", "bob"),
+        "rate": 8000,
+        "name": "r",
+    }
+    return data.Recordings(**(settings | changes))
+
+
+def test_recordings_are_indexed_and_padded():
+    recordings = some_recordings()
+    assert repr(recordings) == "Recordings(r: 4 recordings, 2 classes, 2 speakers)"
+    assert recordings.lengths.tolist() == [2, 3, 4, 5]
+    assert recordings.inputs()[0].tolist() == [0.5, 0.5, 0, 0, 0]
+    for part in (recordings[recordings.speaker == 1], recordings[2:], recordings[[2, -1]]):
+        assert (part.lengths.tolist(), part.y.tolist()) == ([4, 5], [0, 1])
+        assert part.speaker.tolist() == [1, 1]
+    one, other = data.split(recordings, 0.5, 0.5)
+    assert (sorted(one.y.tolist()), len(other)) == ([0, 1], 2)
+
+
+def test_wrong_recordings_are_refused():
+    two = torch.zeros(2, dtype=torch.int16)
+    for bad in (two.float(), two[None], two[:0]):
+        message = re.escape(f"r: waves must be int16 (samples,), got {bad.dtype}")
+        with pytest.raises(ValueError, match=f"{message}.* at 3"):
+            some_recordings(waves=(two, two, two, bad))
+    with pytest.raises(ValueError, match="r: 3 samples but 4 labels"):
+        some_recordings(waves=(two, two, two))
+    with pytest.raises(ValueError, match="r: empty, expected at least one sample$"):
+        some_recordings(waves=())
+    with pytest.raises(ValueError, match="r's speakers: label 2 is out of range, expected 0 to 1"):
+        some_recordings(speaker=torch.tensor([0, 0, 1, 2]))
+
+
 BAD_IMAGES = {
     "some: empty, expected at least one sample": {"x": torch.zeros(0, 3, 2, 2).byte()},
     r"uint8 \(n, c, h, w\), got torch.float32 \(30, 3, 2, 2\)": {"x": torch.zeros(30, 3, 2, 2)},
@@ -376,6 +415,15 @@ def test_series_stand_ins_have_seasons_of_a_day_and_of_a_week():
         assert strength[3600 // 168] > 2 * strength[[15, 28]].max()
 
 
+def test_recorded_stand_ins_have_ten_digits_and_six_voices():
+    train, test = (data.load("fsdd", part) for part in ("train", "test"))
+    assert (len(train), len(test), train.rate) == (540, 60, 8000)
+    for part in (train, test):
+        assert part.y.bincount().tolist() == [len(part) // 10] * 10
+        assert part.speaker.bincount().tolist() == [len(part) // 6] * 6
+        assert 0.2 < part.inputs().abs().max() < 1
+
+
 def test_pair_stand_ins_are_pairs():
     pairs = data.load("eng-fra", "all").items
     assert len(pairs) > 3000
@@ -439,6 +487,40 @@ def test_hourly_tables():
     short = hourly_table("2016-07-01 00:00:00")
     with pytest.raises(registry.DataError, match="1 items, expected 2"):
         formats.hourly(source, lambda file: short, "all")
+
+
+def wav(*samples: int, width: int = 2, channels: int = 1, rate: int = 8000) -> bytes:
+    import io
+    import wave
+
+    file = io.BytesIO()
+    with wave.open(file, "wb") as target:
+        target.setnchannels(channels)
+        target.setsampwidth(width)
+        target.setframerate(rate)
+        target.writeframes(b"".join(k.to_bytes(width, "little", signed=True) for k in samples))
+    return file.getvalue()
+
+
+def test_wav_files_end_to_end():
+    pieces = tuple(f"a/{name}.wav" for name in ("0_bob_4", "1_ann_5", "1_bob_0"))
+    file = registry.File("a.wavs", "", 0, pieces=pieces)
+    item = registry.Download("a.zip", "", None, (), (file,))
+    source = replace(registry.find("fsdd"), downloads=(item,), sizes={"train": 1, "test": 2})
+    content = wav(1, -2) + wav(3) + wav(4, 5, 6)
+    test, train = (formats.spoken(source, lambda f: content, part) for part in ("test", "train"))
+    assert [wave.tolist() for wave in test.waves] == [[1, -2], [4, 5, 6]]
+    assert (test.y.tolist(), test.speaker.tolist()) == ([0, 1], [1, 1])
+    assert ([wave.tolist() for wave in train.waves], train.speaker.tolist()) == ([[3]], [0])
+    assert (train.speakers, train.rate, train.real) == (("ann", "bob"), 8000, True)
+    for bad, message in (
+        (wav(1) + wav(2, rate=4000) + wav(3), r"3 recordings of \[4000, 8000\] Hz, expected 3"),
+        (wav(1) + wav(2), r"2 recordings of \[8000\] Hz, expected 3 of one rate"),
+        (wav(1) + wav(2, width=1) + wav(3), "1 channels of 8 bits, expected one of 16"),
+        (wav(1) + b"no sound", "no WAV file at byte 46"),
+    ):
+        with pytest.raises(registry.DataError, match=f"fsdd: .*{message}"):
+            formats.spoken(source, lambda f, bad=bad: bad, "test")
 
 
 def test_counts_and_balance_are_asserted():
@@ -549,6 +631,21 @@ def test_real_series_have_the_authors_first_hour_and_their_length(given):
 
 
 @needs_real_data
+def test_real_recordings_are_those_of_the_files(given):
+    import wave
+
+    train, test = (data.load("fsdd", part) for part in ("train", "test"))
+    assert (len(train), len(test)) == (2700, 300)
+    assert (train.y * 6 + train.speaker).bincount().tolist() == [45] * 60
+    assert (test.y * 6 + test.speaker).bincount().tolist() == [5] * 60
+    lengths = torch.cat([train.lengths, test.lengths])
+    assert (lengths.min(), lengths.max()) == (1148, 18_262)
+    with wave.open(f"{GIVEN}/fsdd/recordings/0_george_0.wav") as file:
+        samples = np.frombuffer(file.readframes(10**6), "<i2")
+    assert test.waves[0].tolist() == samples.tolist()
+
+
+@needs_real_data
 def test_the_fingerprint_tells_real_from_stand_in(given, monkeypatch):
     real = data.fingerprint()
     assert re.fullmatch("[0-9a-f]{12}", real)
@@ -566,6 +663,7 @@ def test_types_that_are_promised_for_names_are_those_that_load_returns(monkeypat
         data.Text: registry.TextSet,
         data.Lines: registry.LineSet,
         data.Series: registry.SeriesSet,
+        data.Recordings: registry.SpeechSet,
     }
     names = [name for literal in promised.values() for name in get_args(literal)]
     assert sorted(names) == sorted(data.available())

@@ -387,6 +387,63 @@ def test_a_gzipped_file_is_kept_packed(cache, monkeypatch):
     assert [path.name for path in (cache / "tiny").iterdir()] == ["tiny.txt.gz"]
 
 
+PIECES = registry.File(
+    "tiny/tiny.txt",
+    server_module.SHA256,
+    len(CONTENT),
+    pieces=("tiny/some/a.txt", "tiny/some/b.txt"),
+)
+
+
+def in_pieces(url: str, body: bytes) -> registry.Source:
+    source = tiny(url, body=body, name="tiny.zip")
+    item = dataclasses.replace(source.downloads[0], gives=(PIECES,))
+    return dataclasses.replace(source, downloads=(item,))
+
+
+def test_a_file_comes_in_pieces_from_an_archive(cache, monkeypatch, capsys):
+    """As for FSDD: 3,000 small files of an archive are put end to end, checked and kept as one."""
+    body = zip_of({"b.txt": CONTENT[3:], "a.txt": CONTENT[:3], "more.txt": b"else"})
+    with serving(body) as server:
+        monkeypatch.setitem(registry.SETS, "tiny", in_pieces(server.url("good", "tiny.zip"), body))
+        for _ in range(2):
+            assert data.load("tiny", "all").real
+        assert server.asked == ["good"]
+    assert [path.name for path in (cache / "tiny").iterdir()] == ["tiny.txt"]
+
+
+@pytest.mark.parametrize(
+    ("members", "message"),
+    [
+        ({"a.txt": CONTENT[:3]}, "sent an archive without b.txt"),
+        ({"a.txt": CONTENT[:3], "b.txt": b"else"}, "sent tiny.txt with SHA-256"),
+    ],
+)
+def test_a_piece_that_is_missing_or_wrong(members, message, cache, monkeypatch, capsys):
+    body = zip_of(members)
+    with serving(body) as server:
+        monkeypatch.setitem(registry.SETS, "tiny", in_pieces(server.url("good", "tiny.zip"), body))
+        assert not data.load("tiny", "all").real
+    assert message in capsys.readouterr().out
+    assert nothing_half_written(cache)
+
+
+def test_pieces_in_a_folder_are_as_good_as_the_file(tmp_path, monkeypatch):
+    monkeypatch.setitem(registry.SETS, "tiny", in_pieces("http://127.0.0.1:1/tiny.zip", b""))
+    monkeypatch.setenv("DLBOOK_DATA", str(tmp_path))
+    absent = data.fingerprint()
+    (tmp_path / "tiny/some").mkdir(parents=True)
+    (tmp_path / "tiny/some/a.txt").write_bytes(CONTENT[:3])
+    assert fetch.present(tmp_path, PIECES) is None
+    (tmp_path / "tiny/some/b.txt").write_bytes(CONTENT[3:])
+    assert data.fingerprint() != absent
+    assert fetch.read(tmp_path, PIECES) == CONTENT
+    assert data.load("tiny", "all").real
+    (tmp_path / "tiny/some/b.txt").write_bytes(CONTENT[3:-1] + b"?")
+    with pytest.raises(fetch.DamagedFile, match="SHA-256"):
+        fetch.read(tmp_path, PIECES)
+
+
 CHILD = """
 import sys
 from tests.data.misbehaving_server import tiny

@@ -142,3 +142,17 @@ def test_predictions_of_another_shape_than_their_targets_are_refused():
     with pytest.raises(ValueError, match=r"shape \(4, 1\), targets \(4,\)"):
         check_scores(torch.zeros(4, 1), torch.zeros(4))
     check_scores(torch.zeros(4, 2), torch.zeros(4, 2))
+
+
+def test_lengths_are_whole_and_in_range():
+    lengths = torch.tensor([1, 3])
+    assert guards.check_lengths(lengths, 2, 3) is lengths
+    for wrong, error, message in (
+        (lengths.float(), TypeError, "frames must be int64, not torch.float32"),
+        (lengths[:1], ValueError, r"frames.*\(1,\)"),
+        (lengths - 1, ValueError, r"frames must be in 1\.\.3, got \[0, 2\]"),
+        (lengths + 1, ValueError, r"frames must be in 1\.\.3, got \[2, 4\]"),
+        ([1, 3], TypeError, "frames must be a tensor, not list"),
+    ):
+        with pytest.raises(error, match=message):
+            guards.check_lengths(wrong, 2, 3, "frames")
