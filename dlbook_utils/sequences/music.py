@@ -100,9 +100,10 @@ class RollModel(nn.Module):
     Called with rolls (n, T, K) it returns scores (n, T - 1, K) of all chords but the first.
     """
 
-    def __init__(self, core: nn.Module, head: nn.Module):
+    def __init__(self, core: nn.Module, head: ChordHead):
         super().__init__()
-        self.core, self.head = core, head
+        self.core = core
+        self.head: ChordHead = head
 
     def features(self, rolls: Tensor) -> Tensor:
         """Return what the core says after each chord, (n, T, m)."""
@@ -135,7 +136,7 @@ def voice_moves(roll: Tensor) -> tuple[Tensor, Tensor]:
     """
     check_shape(roll, ["T", "K"], "roll")
     if not ((roll == 0) | (roll == 1)).all():
-        raise ValueError(f"a roll holds zeros and ones, not {roll.max():g}")
+        raise ValueError(f"a roll holds zeros and ones; its largest entry is {roll.max():g}")
     four = roll.sum(1) == 4
     moves = (four[:-1] & four[1:]).nonzero()[:, 0]
     notes = torch.zeros(len(roll), 4, dtype=torch.int64, device=roll.device)
