@@ -190,6 +190,22 @@ def enter():
     digits, full = torch.tensor([[0, 1], [2, 2]]), torch.tensor([6, 5])
     ask(talk + "ctc_loss", log_p, full, digits, torch.tensor([1, 2]))
     ask(talk + "edit_distance", [1, 2, 3], [2, 3])
+    music = "sequences.music."
+    here = torch.ones(2, 5, dtype=torch.bool)
+    rolls = (f(2, 5, 6) > 0).float()
+    ask(music + "piano_roll", [(48, 60), (62,)])
+    ask(music + "step_nats", f(2, 5, 6), rolls, here)
+    ask(music + "ChordHead", 3, 6)
+    ask(music + "ChordHead()", 3, 6, call=[f(2, 5, 3), rolls])
+    ask(music + "ChordHead().draw", 3, 6, call=[f(2, 5, 3), g(), 1.0])
+    from dlbook_utils.sequences.music import ChordHead
+
+    NOT_ASKED[music + "RollModel"] = "takes two networks"
+    ask(music + "RollModel()", nn.Identity(), ChordHead(6, 6), call=[rolls])
+    ask(music + "RollModel().compose", nn.Identity(), ChordHead(6, 6), call=[rolls, 2, g()])
+    ask(music + "voice_moves", torch.ones(3, 4))
+    four = ints(5, 4, below=20)
+    ask(music + "broken_rules", four, four + 1)
     cnn = "vision.cnn."
     ask(cnn + "output_size", 8, 3, 2, 1, 1)
     ask(cnn + "unfold", f(2, 3, 8, 8), (3, 3), 2, 1, 1, 0.0)
@@ -689,6 +705,11 @@ EXCUSED = {  # "function argument variant": why it may pass
     r"vision\.detection\.(suppress|match_boxes) [13] .*": "labels are compared, and nothing else",
     r"vision\.detection\.average_precision 0 wrong type: bytes": "scores are ordered by",
     r"sequences\.lstm\.zero_state 0 (nan|wrong type: bytes)": "only shape, kind and place are read",
+}
+EXCUSED |= {
+    r"sequences\.music\.ChordHead\(\)\.draw 0 wrong shape.*": BATCH,
+    r"sequences\.music\.voice_moves 0 wrong shape: a column more": WIDER,
+    r"sequences\.music\.(voice_moves|broken_rules) [01] (wrong type|out of range).*": MOVES,
 }
 EXCUSED |= {
     r"vision\.cnn\.(unfold|conv2d) 0 wrong shape: a row more": "examples may be many",

@@ -20,7 +20,7 @@ from typing import Any, overload
 
 from . import fetch, registry
 from .registry import DataError
-from .sets import Images, Lines, Points, Recordings, Series, Text, split, validate
+from .sets import Images, Lines, Music, Points, Recordings, Series, Text, split, validate
 
 __all__ = [
     "STAND_IN_NOTICE",
@@ -38,6 +38,7 @@ __all__ = [
     "load",
     "split",
     "validate",
+    "Music",
 ]
 
 STAND_IN_NOTICE = "a stand-in is used"  # in the line that says so, for those who look for it
@@ -96,18 +97,24 @@ def load(
 
 @overload
 def load(
+    name: registry.MusicSet, split: str = ..., *, seed: int = ..., n: int | None = ...
+) -> Music: ...
+
+
+@overload
+def load(
     name: str, split: str = ..., *, seed: int = ..., n: int | None = ...
-) -> Images | Points | Text | Lines | Series | Recordings: ...
+) -> Images | Points | Text | Lines | Series | Recordings | Music: ...
 
 
 def load(
     name: str, split: str = "train", *, seed: int = 0, n: int | None = None
-) -> Images | Points | Text | Lines | Series | Recordings:
+) -> Images | Points | Text | Lines | Series | Recordings | Music:
     """A data set by name.
 
     Images have x uint8 (n, c, h, w) and y int64 (n,), points x float32 (n, 2) and y; text has
     `.text`, names and sentence pairs `.items`, series `.values` float32 (hours, channels);
-    recordings have `.waves`, int16 (samples,) each, `.y` and `.speaker`. `seed` and `n` choose
+    recordings have `.waves`, int16 (samples,) each, `.y` and `.speaker`. Music has `.pieces` and a third split, "valid". `seed` and `n` choose
     which and how many samples are made, for generated sets only. Texts, lines and series come
     whole with split="all", else as nine tenths ("train") and one tenth ("test").
 
@@ -144,7 +151,7 @@ def ensure(name: str) -> bool:
         return False
 
 
-def _generated(source: registry.Source, split: str, seed: int, n: int | None) -> Images | Points:
+def _generated(source: registry.Source, split: str, seed: int, n: int | None) -> Images | Points | Music:
     """Made anew each time: the same seed gives the same samples, and train and test share none."""
     import torch
 
@@ -215,6 +222,7 @@ def _stand_in(source: registry.Source, split: str, problem: str):
         "pairs": "names and dates in both languages",
         "hourly": "generated seasons",
         "spoken": "gliding tones",
+        "chorales": "generated chords",
     }[source.stand_in]
     fetch.notice(
         f"stand-in {source.name}",

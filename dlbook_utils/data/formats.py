@@ -6,12 +6,13 @@ Each reader gets the source, `get` (File -> checked bytes) and the split.
 from __future__ import annotations
 
 import io
+import json
 import pickle
 from collections.abc import Callable, Sized
 from typing import TypeVar
 
 from .registry import DataError, File, Source
-from .sets import Images, Lines, Recordings, Series, Text
+from .sets import Images, Lines, Music, Recordings, Series, Text
 
 Get = Callable[[File], bytes]
 T = TypeVar("T", bound=Sized)
@@ -144,6 +145,16 @@ def hourly(source: Source, get: Get, split: str) -> Series:
             raise DataError(f"{source.name}: {later} follows {earlier}, expected an hour between")
     values = torch.tensor([[float(value) for value in row[1:]] for row in rows])
     return Series(values, tuple(head[1:]), source.name)
+
+
+def chorales(source: Source, get: Get, split: str) -> Music:
+    """Chorales as JSON: for each part of the set a list of pieces, lists of chords of pitches."""
+    parts = json.loads(_decoded(source, get))
+    pieces = tuple(tuple(tuple(sorted(chord)) for chord in piece) for piece in parts.get(split, ()))
+    if len(pieces) != source.sizes[split]:
+        expected = source.sizes[split]
+        raise DataError(f"{source.name}/{split}: {len(pieces)} pieces, expected {expected}")
+    return Music(pieces, source.name)
 
 
 def spoken(source: Source, get: Get, split: str) -> Recordings:

@@ -31,6 +31,7 @@ PointSet = Literal["moons", "spirals", "xor", "blobs"]
 TextSet = Literal["tiny-shakespeare", "python-docs"]
 LineSet = Literal["names", "eng-fra"]
 SeriesSet = Literal["etth1", "etth2"]
+MusicSet = Literal["jsb-chorales"]
 SpeechSet = Literal["fsdd"]
 
 
@@ -89,7 +90,7 @@ class Source:
     @property
     def splits(self) -> tuple[str, ...]:
         """What `load` accepts; sets that come in one piece can be had whole ("all")."""
-        return ("train", "test", "all") if "all" in self.sizes else ("train", "test")
+        return ("train", "test", "all") if "all" in self.sizes else tuple(self.sizes)
 
 
 def _mirrored(bases: tuple[str, ...], file: File, prefix: str = "") -> Download:
@@ -256,6 +257,20 @@ _ETT = {
         2_417_960,
     ),
 }
+_CHORALES = _mirrored(
+    tuple(
+        f"{host}9a7f733ddb4ed91f48da64ac7f0f621c34aadd4d"
+        for host in (
+            "https://raw.githubusercontent.com/czhuang/JSB-Chorales-dataset/",
+            "https://cdn.jsdelivr.net/gh/czhuang/JSB-Chorales-dataset@",
+        )
+    ),
+    File(
+        "jsb-chorales/jsb-chorales-quarter.json",
+        "2db9329f1881a1d3f49703ec556bf1d6f84b4f6c1d702c156536e93cf31e1c91",
+        407_200,
+    ),
+)
 
 _SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
 _FSDD = Download(
@@ -412,6 +427,17 @@ SETS: dict[str, Source] = {
             tuple("0123456789"),
             downloads=(_FSDD,),
             stand_in="spoken",
+        ),
+        Source(
+            "jsb-chorales",
+            "382 chorales by J. S. Bach, a chord for each quarter note, moved to C; 229 / 76 / 77",
+            "music in the public domain; for the encoding none is stated",
+            "Boulanger-Lewandowski, Bengio and Vincent 2012, arXiv:1206.6392, "
+            "https://github.com/czhuang/JSB-Chorales-dataset",
+            "chorales",
+            {"train": 229, "valid": 76, "test": 77},
+            downloads=(_CHORALES,),
+            stand_in="chorales",
         ),
         Source(
             "fashion-mnist",

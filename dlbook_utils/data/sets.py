@@ -191,6 +191,43 @@ class Series:
         return f"Series({self.name}: {hours}{'' if self.real else ', stand-in'})"
 
 
+@dataclass(frozen=True, repr=False)
+class Music:
+    """Pieces of music: each a tuple of chords, one for each step of time, and a chord the pitches
+    that sound, a tuple of MIDI numbers, lowest first; () is silence.
+    """
+
+    pieces: tuple[tuple[tuple[int, ...], ...], ...]
+    name: str
+    real: bool = True
+
+    def __post_init__(self):
+        if not self.pieces:
+            raise ValueError(f"{self.name}: there are no pieces")
+        for k, piece in enumerate(self.pieces):
+            if not piece:
+                raise ValueError(f"{self.name}: piece {k} has no chords")
+            for chord in piece:
+                if list(chord) != sorted({p for p in chord if p in range(128)}):
+                    raise ValueError(
+                        f"{self.name}: piece {k} has a chord {chord}, expected different "
+                        "MIDI pitches in 0..127, lowest first"
+                    )
+
+    def __len__(self) -> int:
+        return len(self.pieces)
+
+    def __getitem__(self, index: slice) -> Music:
+        """The pieces in a slice."""
+        if not isinstance(index, slice):
+            raise TypeError(f"{self.name}: pieces are taken with a slice, not {index!r}")
+        return replace(self, pieces=self.pieces[index])
+
+    def __repr__(self) -> str:
+        chords = f"{len(self)} pieces, {sum(map(len, self.pieces))} chords"
+        return f"Music({self.name}: {chords}{'' if self.real else ', stand-in'})"
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Recordings:
     """Sounds of one word each: `waves`, int16 (samples,) each, at `rate` samples a second, with the
@@ -319,7 +356,7 @@ def split(data, *fractions: float, seed: int = 0) -> tuple:
     """Cut a set into disjoint parts, for example `train, valid = split(ds, 0.8, 0.2)`.
 
     Images and points are dealt out by class, so that each part has the class balance of the
-    whole. Text and series are cut in order. Of lines, equal ones (names that occur twice,
+    whole. Text, series and music are cut in order. Of lines, equal ones (names that occur twice,
     translations of one sentence) stay in the same part, so that no part can be answered from
     another. The same seed gives the same parts on every machine.
 
@@ -331,7 +368,7 @@ def split(data, *fractions: float, seed: int = 0) -> tuple:
         raise ValueError(f"fractions must be positive and add up to at most 1, got {fractions}")
     ends = [round(len(data) * sum(fractions[: k + 1])) for k in range(len(fractions))]
     starts = [0, *ends[:-1]]
-    if isinstance(data, (Text, Series)):
+    if isinstance(data, (Text, Series, Music)):
         return _parts(data, range(len(data)), starts, ends)
     if isinstance(data, Lines):
         order = grouped_order(data.items, seed)
@@ -346,7 +383,7 @@ def _parts(data, order: Sequence[int], starts: list[int], ends: list[int]) -> tu
     """The items at each stretch of `order`, in their old order; ValueError if there are none."""
     if any(start >= end for start, end in zip(starts, ends, strict=True)):
         raise ValueError(f"{data.name}: a part of {len(data)} items would be empty")
-    if isinstance(data, (Text, Series)):
+    if isinstance(data, (Text, Series, Music)):
         return tuple(data[start:end] for start, end in zip(starts, ends, strict=True))
     return tuple(data[sorted(order[start:end])] for start, end in zip(starts, ends, strict=True))
 

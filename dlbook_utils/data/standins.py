@@ -11,7 +11,7 @@ import unicodedata
 from datetime import date, timedelta
 
 from .registry import Source
-from .sets import Images, Lines, Recordings, Series, Text, stratified_order
+from .sets import Images, Lines, Music, Recordings, Series, Text, stratified_order
 
 ENLARGED = 28  # pixels, as in Fashion-MNIST
 
@@ -111,6 +111,39 @@ def hourly(source: Source, split: str) -> Series:
     level = normal(hours, len(names)).cumsum(0) / 60
     values = 10 + 3 * day + week + 2 * level + normal(hours, len(names))
     return Series(values, names, source.name, False)
+
+
+def chorales(source: Source, split: str) -> Music:
+    """Triads on C that follow each other by a table, in close position: the root in the bass, a
+    melody that takes the nearest note of the next triad or one beside it, and two voices below it.
+    """
+    import numpy as np
+
+    sizes = {"train": 90, "valid": 30, "test": 30}
+    roots = {"I": 0, "ii": 2, "IV": 5, "V": 7, "vi": 9}
+    follows = {
+        "I": ("IV", "V", "vi", "ii"),
+        "ii": ("V",),
+        "IV": ("V", "I", "ii"),
+        "V": ("I", "vi"),
+        "vi": ("ii", "IV", "V"),
+    }
+    draw = np.random.RandomState(list(sizes).index(split))
+    pieces = []
+    for _ in range(sizes[split]):
+        name, melody, piece = "I", 84, []
+        for _ in range(40):
+            root = roots[name]
+            triad = {root, (root + (3 if name in ("ii", "vi") else 4)) % 12, (root + 7) % 12}
+            tones = [pitch for pitch in range(60, 96) if pitch % 12 in triad]
+            top = int(np.argmin(np.abs(np.subtract(tones, melody)))) + draw.randint(-1, 2)
+            top = min(max(top, 2), len(tones) - 1)
+            melody = tones[top]
+            piece.append((48 + root, *tones[top - 2 : top + 1]))
+            if draw.rand() > 0.2:  # else the chord is held
+                name = follows[name][draw.randint(len(follows[name]))]
+        pieces.append(tuple(piece))
+    return Music(tuple(pieces), source.name, False)
 
 
 def spoken(source: Source, split: str) -> Recordings:

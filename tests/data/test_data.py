@@ -124,6 +124,27 @@ def test_wrong_series_are_refused():
         data.Series(gap, channels, "s")
 
 
+def test_music_is_taken_by_pieces():
+    music = data.Music((((60, 64),), ((), (62,)), ((61,),)), "m")
+    assert (len(music), repr(music)) == (3, "Music(m: 3 pieces, 4 chords)")
+    assert music[1:2].pieces == (((), (62,)),)
+    first, second = data.split(music, 0.67, 0.33)
+    assert first.pieces + second.pieces == music.pieces
+    with pytest.raises(TypeError, match="m: pieces are taken with a slice, not 1"):
+        music[1]
+
+
+def test_wrong_music_is_refused():
+    with pytest.raises(ValueError, match="m: there are no pieces"):
+        data.Music((), "m")
+    with pytest.raises(ValueError, match="m: piece 1 has no chords"):
+        data.Music((((60,),), ()), "m")
+    for chord in ((64, 60), (60, 60), (60, 128), (-1,), (60.5,)):
+        message = rf"piece 0 has a chord {re.escape(str(chord))}, expected different MIDI pitches"
+        with pytest.raises(ValueError, match=message):
+            data.Music(((chord,),), "m")
+
+
 def some_recordings(**changes) -> data.Recordings:
     settings = {
         "waves": tuple(torch.full((k + 2,), 2**14, dtype=torch.int16) for k in range(4)),
@@ -415,6 +436,15 @@ def test_series_stand_ins_have_seasons_of_a_day_and_of_a_week():
         assert strength[3600 // 168] > 2 * strength[[15, 28]].max()
 
 
+def test_music_stand_ins_have_three_parts_on_c_in_four_voices():
+    parts = [data.load("jsb-chorales", split) for split in ("train", "valid", "test")]
+    assert [len(part) for part in parts] == [90, 30, 30]
+    assert len({piece for part in parts for piece in part.pieces}) == 150
+    chords = [chord for part in parts for piece in part.pieces for chord in piece]
+    assert all(len(chord) == 4 and 48 <= chord[0] < chord[3] <= 96 for chord in chords)
+    assert {pitch % 12 for chord in chords for pitch in chord} <= {0, 2, 4, 5, 7, 9, 11}
+
+
 def test_recorded_stand_ins_have_ten_digits_and_six_voices():
     train, test = (data.load("fsdd", part) for part in ("train", "test"))
     assert (len(train), len(test), train.rate) == (540, 60, 8000)
@@ -487,6 +517,15 @@ def test_hourly_tables():
     short = hourly_table("2016-07-01 00:00:00")
     with pytest.raises(registry.DataError, match="1 items, expected 2"):
         formats.hourly(source, lambda file: short, "all")
+
+
+def test_chorales():
+    source = replace(registry.find("jsb-chorales"), sizes={"train": 1, "test": 2})
+    content = b'{"train": [[[64, 60], []]], "test": [[[62]]]}'
+    music = formats.chorales(source, lambda file: content, "train")
+    assert (music.pieces, music.real) == ((((60, 64), ()),), True)
+    with pytest.raises(registry.DataError, match="jsb-chorales/test: 1 pieces, expected 2"):
+        formats.chorales(source, lambda file: content, "test")
 
 
 def wav(*samples: int, width: int = 2, channels: int = 1, rate: int = 8000) -> bytes:
@@ -631,6 +670,22 @@ def test_real_series_have_the_authors_first_hour_and_their_length(given):
 
 
 @needs_real_data
+def test_real_chorales_are_split_as_published_and_end_on_c(given):
+    parts = {split: data.load("jsb-chorales", split) for split in ("train", "valid", "test")}
+    assert {split: len(part) for split, part in parts.items()} == {
+        "train": 229,
+        "valid": 76,
+        "test": 77,
+    }
+    pieces = [piece for part in parts.values() for piece in part.pieces]
+    pitches = {pitch for piece in pieces for chord in piece for pitch in chord}
+    assert (min(pitches), max(pitches), sum(map(len, pieces))) == (43, 96, 23_134)
+    assert sum(bool(piece[-1]) and piece[-1][0] % 12 == 0 for piece in pieces) > 340
+    with pytest.raises(ValueError, match="no split 'all', expected one of train, valid, test"):
+        data.load("jsb-chorales", "all")
+
+
+@needs_real_data
 def test_real_recordings_are_those_of_the_files(given):
     import wave
 
@@ -664,6 +719,7 @@ def test_types_that_are_promised_for_names_are_those_that_load_returns(monkeypat
         data.Lines: registry.LineSet,
         data.Series: registry.SeriesSet,
         data.Recordings: registry.SpeechSet,
+        data.Music: registry.MusicSet,
     }
     names = [name for literal in promised.values() for name in get_args(literal)]
     assert sorted(names) == sorted(data.available())
