@@ -99,7 +99,7 @@ def load(
     """A data set by name.
 
     Images have x uint8 (n, c, h, w) and y int64 (n,), points x float32 (n, 2) and y; text has
-    `.text`, names and sentence pairs `.items`, series `.values` float32 (hours, channels). `seed`
+    `.text`, names and pairs `.items`, series `.values` float32 (hours, channels). `seed`
     and `n` choose which and how many samples are made, for generated sets only. Texts, lines and
     series come whole with split="all", else as nine tenths ("train") and one tenth ("test").
 
@@ -205,6 +205,7 @@ def _stand_in(source: registry.Source, split: str, problem: str):
         "text": "Python's documentation",
         "names": "names of countries and languages",
         "pairs": "names and dates in both languages",
+        "scored_pairs": "days and months, by how near they are in the calendar",
         "hourly": "generated seasons",
     }[source.stand_in]
     fetch.notice(
