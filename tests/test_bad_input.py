@@ -172,6 +172,10 @@ def enter():
     ask(seq + "draw_words", Ngrams(ints(2, 5), ints(2, 5), 3, 1), 4, g(), 1.0, 6)
     ask("sequences.lstm.Bidirectional()", RNN(3, 4), RNN(3, 2), call=[f(2, 5, 3)])
     ask("sequences.lstm.zero_state", f(2, 5, 3), 3, 4)
+    words = "sequences.embeddings."
+    ask(words + "cooccurrences", ints(9, 5).flatten(), 5, 2)
+    ask(words + "pmi", f(4, 3).abs(), 0.75)
+    ask(words + "negative_sampling_loss", f(4, 3), f(4, 3), f(4, 2, 3))
     ahead = "sequences.forecasting."
     ask(ahead + "cut_windows", f(20, 3), 6, 4)
     ask(ahead + "ridge_map", f(9, 4), f(9, 2), 0.5)
@@ -662,6 +666,9 @@ EXCUSED = {  # "function argument variant": why it may pass
     r"wrong shape: a column more": WIDER,
     r"sequences\.speech\.(spectrogram|ctc_\w+) \d wrong shape: a column more": WIDER,
     r"sequences\.speech\.(collapse|edit_distance) .*": "sequences of anything that can be equal",
+    r"sequences\.embeddings\.(cooccurrences|pmi) 0 wrong shape: a column more": WIDER,
+    r"sequences\.embeddings\.cooccurrences 0 out of range: negative": "what is negative is no word",
+    r"sequences\.embeddings\.negative_sampling_loss 1 wrong type.*": FORMULA,
     r"generative\.vae\.fit_vae 0 wrong shape.*": "pictures of any shape are welcome",
     r"generative\.(vae\.(kl_gaussians|log_normal|reparameterise|VAE\(\)\.log_p)|diffusion\."
     r"(add_noise|step_back|target_of|data_from|column|wave_features)) \d (wrong|nan).*": FORMULA,

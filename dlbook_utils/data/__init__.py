@@ -113,10 +113,11 @@ def load(
     """A data set by name.
 
     Images have x uint8 (n, c, h, w) and y int64 (n,), points x float32 (n, 2) and y; text has
-    `.text`, names and sentence pairs `.items`, series `.values` float32 (hours, channels);
-    recordings have `.waves`, int16 (samples,) each, `.y` and `.speaker`. Music has `.pieces` and a third split, "valid". `seed` and `n` choose
-    which and how many samples are made, for generated sets only. Texts, lines and series come
-    whole with split="all", else as nine tenths ("train") and one tenth ("test").
+    `.text`, names and pairs `.items`, series `.values` float32 (hours, channels), recordings
+    `.waves`, int16 (samples,) each, `.y` and `.speaker`, music `.pieces` and a third split,
+    "valid". `seed` and `n` choose which and how many samples are made, for generated sets only.
+    Texts, lines and series come whole with split="all", else as nine tenths ("train") and one
+    tenth ("test").
 
     Raises ValueError for an unknown name or split or a wrong `n`, TypeError for `n` or `seed`
     where nothing is generated, and DataError where a given folder is unusable. Not reaching the
@@ -151,7 +152,9 @@ def ensure(name: str) -> bool:
         return False
 
 
-def _generated(source: registry.Source, split: str, seed: int, n: int | None) -> Images | Points | Music:
+def _generated(
+    source: registry.Source, split: str, seed: int, n: int | None
+) -> Images | Points | Music:
     """Made anew each time: the same seed gives the same samples, and train and test share none."""
     import torch
 
@@ -223,6 +226,7 @@ def _stand_in(source: registry.Source, split: str, problem: str):
         "hourly": "generated seasons",
         "spoken": "gliding tones",
         "chorales": "generated chords",
+        "scored_pairs": "days and months, by how near they are in the calendar",
     }[source.stand_in]
     fetch.notice(
         f"stand-in {source.name}",

@@ -132,6 +132,17 @@ def pairs(source: Source, get: Get, split: str) -> Lines:
     return Lines(_counted(source, tuple(tuple(row.split("\t")[:2]) for row in rows)), source.name)
 
 
+def scored_pairs(source: Source, get: Get, split: str) -> Lines:
+    """Two words and a score from 0 to 10, separated by commas; the first line names the columns."""
+    items = []
+    for row in _decoded(source, get).splitlines()[1:]:
+        one, other, score = row.split(",")
+        if not 0 <= float(score) <= 10:
+            raise DataError(f"{source.name}: {row!r} has a score outside 0 to 10")
+        items.append((one, other, float(score)))
+    return Lines(_counted(source, tuple(items)), source.name)
+
+
 def hourly(source: Source, get: Get, split: str) -> Series:
     """A table of a date and of numbers per line, an hour apart; the first line names them."""
     from datetime import datetime

@@ -9,6 +9,7 @@ grounds to believe that it serves the same bytes; the digest decides in any case
   927), Zenodo record 10089977 and BrainChip's mirror (callummcdougall/ARENA_3.0 issue 359);
 - names and tiny Shakespeare: GitHub and jsDelivr, which serves GitHub's files; TensorFlow's copy
   of tiny Shakespeare;
+- WordSim-353: two repositories whose copies are the same, as is a third one;
 - English-French pairs: the archive of "Dive into Deep Learning", because manythings.org replaces
   its file regularly;
 - spoken digits: the archive that GitHub makes of a tag, and the host to which it sends one for it.
@@ -29,7 +30,7 @@ class DataError(RuntimeError):
 ImageSet = Literal["digits", "shapes", "fashion-mnist", "cifar10"]
 PointSet = Literal["moons", "spirals", "xor", "blobs"]
 TextSet = Literal["tiny-shakespeare", "python-docs"]
-LineSet = Literal["names", "eng-fra"]
+LineSet = Literal["names", "eng-fra", "wordsim"]
 SeriesSet = Literal["etth1", "etth2"]
 MusicSet = Literal["jsb-chorales"]
 SpeechSet = Literal["fsdd"]
@@ -238,6 +239,32 @@ _PAIRS = Download(
         ),
     ),
 )
+_WORDSIM = _mirrored(
+    tuple(
+        f"{host}{commit}/{folder}"
+        for owner, commit, folder in (
+            (
+                "fanglanting/skip-gram-pytorch",
+                "0a16cd6b03f56ebca1854c4b07368ea826625d0f",
+                "wordsim353",
+            ),
+            (
+                "natsuhoso/nlp100_hoso",
+                "70f4de99199e3f2e7c8107f02a7202e52265ea23",
+                "data/wordsim353",
+            ),
+        )
+        for host in (
+            f"https://raw.githubusercontent.com/{owner}/",
+            f"https://cdn.jsdelivr.net/gh/{owner}@",
+        )
+    ),
+    File(
+        "wordsim/combined.csv",
+        "49ff6433ae68abe716fb66433fd870483e289a7a8c74531f59eca847d103fff3",
+        7_433,
+    ),
+)
 _ETT_MIRRORS = tuple(
     f"{host}1d16c8f4f943005d613b5bc962e9eeb06058cf07/ETT-small"
     for host in (
@@ -390,6 +417,17 @@ SETS: dict[str, Source] = {
             {"all": 167130},
             downloads=(_PAIRS,),
             stand_in="pairs",
+        ),
+        Source(
+            "wordsim",
+            "WordSim-353: 353 pairs of words, each with the mean of what people said, from 0 to "
+            "10, about how much they have to do with each other",
+            "CC BY 4.0",
+            "Finkelstein et al. 2002, doi:10.1145/503104.503110",
+            "scored_pairs",
+            {"all": 353},
+            downloads=(_WORDSIM,),
+            stand_in="scored_pairs",
         ),
         Source(
             "tiny-shakespeare",

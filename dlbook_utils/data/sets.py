@@ -122,7 +122,7 @@ class Text:
 @dataclass(frozen=True, repr=False)
 class Lines:
     """Short strings, or pairs of them: `items` is a tuple[str, ...] or a tuple[tuple[str, str],
-    ...].
+    ...]; of pairs that people have scored, a tuple[tuple[str, str, float], ...].
     """
 
     items: tuple

@@ -93,6 +93,26 @@ def pairs(source: Source, split: str) -> Lines:
     return Lines(tuple(sentences), source.name, False)
 
 
+def scored_pairs(source: Source, split: str) -> Lines:
+    """Pairs of days and of months, 10 for the same one and less the farther apart they are in the
+    calendar, and of a day with a month, 1.
+    """
+    from babel import Locale
+
+    english = Locale("en")
+    days, months = (
+        list(names["format"]["wide"].values()) for names in (english.days, english.months)
+    )
+    items = []
+    for ring in (days, months):
+        for i, one in enumerate(ring):
+            for j, other in enumerate(ring[i:]):
+                apart = min(j, len(ring) - j)
+                items.append((one, other, 10.0 - apart))
+    items += [(day, month, 1.0) for day in days for month in months]
+    return Lines(tuple(items), source.name, False)
+
+
 def hourly(source: Source, split: str) -> Series:
     """Five months of hours with seasons of a day and of a week, and a level that drifts, instead
     of a transformer's load.

@@ -462,6 +462,14 @@ def test_pair_stand_ins_are_pairs():
     assert any(french.startswith("lundi") for _, french in pairs)
 
 
+def test_scored_stand_ins_are_pairs_of_words_with_a_score():
+    pairs = data.load("wordsim", "all").items
+    assert len(pairs) == len(set(pairs)) > 100
+    scores = {(one, other): score for one, other, score in pairs}
+    assert scores["May", "May"] == 10 > scores["May", "June"] > scores["Monday", "May"] >= 0
+    assert scores["January", "December"] == scores["May", "June"]
+
+
 def test_text_stand_in_is_plain():
     assert data.load("tiny-shakespeare", "all").text.isascii()
 
@@ -498,6 +506,19 @@ def test_the_unpickler_reads_arrays_and_refuses_everything_else(tmp_path):
     with pytest.raises(pickle.UnpicklingError, match="mkdir, which is refused"):
         formats._ArraysOnly(io.BytesIO(pickle.dumps(Evil()))).load()
     assert not (tmp_path / "evil").exists()
+
+
+def test_scored_pairs():
+    source = replace(registry.find("wordsim"), sizes={"all": 2})
+    content = b"Word 1,Word 2,Human (mean)\r\nlove,sex,6.77\r\ntiger,tiger,10.00\r\n"
+    pairs = formats.scored_pairs(source, lambda file: content, "all")
+    assert pairs.items == (("love", "sex", 6.77), ("tiger", "tiger", 10.0))
+    wrong = content.replace(b"6.77", b"67.7")
+    with pytest.raises(registry.DataError, match="'love,sex,67.7' has a score outside 0 to 10"):
+        formats.scored_pairs(source, lambda file: wrong, "all")
+    short = content.replace(b"tiger,tiger,10.00\r\n", b"")
+    with pytest.raises(registry.DataError, match="1 items, expected 2"):
+        formats.scored_pairs(source, lambda file: short, "all")
 
 
 def hourly_table(*times: str, last: str = "2.5") -> bytes:
@@ -658,6 +679,15 @@ def test_real_lines(given):
     assert not {english for english, _ in train.items} & {english for english, _ in test.items}
     assert abs(len(test) / 167_130 - 0.1) < 0.001
     assert len(data.load("tiny-shakespeare", "all")) == 1_115_394
+
+
+@needs_real_data
+def test_real_scored_pairs(given):
+    pairs = data.load("wordsim", "all").items
+    assert len(pairs) == 353
+    assert pairs[0] == ("love", "sex", 6.77)
+    assert ("tiger", "tiger", 10.0) in pairs
+    assert len({word.lower() for pair in pairs for word in pair[:2]}) == 437
 
 
 @needs_real_data
