@@ -20,7 +20,7 @@ from typing import Any, overload
 
 from . import fetch, registry
 from .registry import DataError
-from .sets import Images, Lines, Points, Series, Text, split, validate
+from .sets import Images, Lines, Points, Series, Table, Text, split, validate
 
 __all__ = [
     "STAND_IN_NOTICE",
@@ -29,6 +29,7 @@ __all__ = [
     "Lines",
     "Points",
     "Series",
+    "Table",
     "Text",
     "about",
     "available",
@@ -89,19 +90,26 @@ def load(
 
 @overload
 def load(
+    name: registry.TableSet, split: str = ..., *, seed: int = ..., n: int | None = ...
+) -> Table: ...
+
+
+@overload
+def load(
     name: str, split: str = ..., *, seed: int = ..., n: int | None = ...
-) -> Images | Points | Text | Lines | Series: ...
+) -> Images | Points | Text | Lines | Series | Table: ...
 
 
 def load(
     name: str, split: str = "train", *, seed: int = 0, n: int | None = None
-) -> Images | Points | Text | Lines | Series:
+) -> Images | Points | Text | Lines | Series | Table:
     """A data set by name.
 
     Images have x uint8 (n, c, h, w) and y int64 (n,), points x float32 (n, 2) and y; text has
-    `.text`, names and sentence pairs `.items`, series `.values` float32 (hours, channels). `seed`
-    and `n` choose which and how many samples are made, for generated sets only. Texts, lines and
-    series come whole with split="all", else as nine tenths ("train") and one tenth ("test").
+    `.text`, names and sentence pairs `.items`, series `.values` float32 (hours, channels), a table
+    x float32 (n, columns) and y. `seed` and `n` choose which and how many samples are made, for
+    generated sets only. Texts, lines and series come whole with split="all", else as nine tenths
+    ("train") and one tenth ("test").
 
     Raises ValueError for an unknown name or split or a wrong `n`, TypeError for `n` or `seed`
     where nothing is generated, and DataError where a given folder is unusable. Not reaching the
@@ -206,6 +214,7 @@ def _stand_in(source: registry.Source, split: str, problem: str):
         "names": "names of countries and languages",
         "pairs": "names and dates in both languages",
         "hourly": "generated seasons",
+        "census": "people made up",
     }[source.stand_in]
     fetch.notice(
         f"stand-in {source.name}",
