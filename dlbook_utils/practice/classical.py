@@ -77,6 +77,7 @@ def best_stump(X: Tensor, r: Tensor) -> tuple[int, float]:
     check_inputs(X)
     check_shape(X, ["n", "d"], "X")
     check_shape(r, [len(X)], "r")
+    check_inputs(r, where="r")
     V, order = X.sort(0)
     left = r[order].cumsum(0)[:-1]  # (n - 1, d)
     k = torch.arange(1, len(X)).to(r)[:, None]
@@ -217,7 +218,8 @@ def train_rival(
     check_data(X, y)
     if name in ("MLP", "CNN"):
         seed_everything(seed)
-        net = rival_net(name, X[0].shape, int(y.max()) + 1, setting["drop"]).to(X.device)
+        net = rival_net(name, X[0].shape, int(y.max()) + 1, setting["drop"])
+        net = net.to(X.device)
         train_net(net, X, y, steps, setting["rate"], setting["decay"], seed)
 
         @torch.no_grad()

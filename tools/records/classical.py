@@ -1,6 +1,6 @@
 """Tune the rivals alike and record their accuracy against the number of examples.
 
-usage: OMP_NUM_THREADS=1 python -m tools.records.classical [adult|pictures] [N ...]
+usage: OMP_NUM_THREADS=1 python -m tools.records.classical [adult|pictures] [N ...] [RIVAL ...]
 
 For each data set, number of examples, features and rival: 12 settings are drawn and tried on one
 draw of the examples, the best on 2,000 examples held out is kept, and trained again on draws of
@@ -100,6 +100,7 @@ def main(arguments: list[str]) -> None:
     torch.set_num_threads(1)
     names = [a for a in arguments if a in NAMES] or list(NAMES)
     sizes = [int(a) for a in arguments if a.isdigit()]
+    asked = [a for a in arguments if a in CHOICES] or list(CHOICES)
     for name in names:
         (X_all, y), (T_all, t) = (inputs(name, split) for split in ("train", "test"))
         order = torch.randperm(len(y), generator=torch.Generator().manual_seed(15))
@@ -113,7 +114,7 @@ def main(arguments: list[str]) -> None:
             untried = n > before
             key = f"{name} {features} {rival} {n}"
             done = {run["key"]: run for run in ledger.read(RECORD)}
-            if key in done:
+            if key in done or rival not in asked:
                 continue
             start = time.process_time()
             row = {"key": key, "set": name, "features": features, "rival": rival, "n": n}
