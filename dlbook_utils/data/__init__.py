@@ -20,7 +20,7 @@ from typing import Any, overload
 
 from . import fetch, registry
 from .registry import DataError
-from .sets import Images, Lines, Music, Points, Recordings, Series, Text, split, validate
+from .sets import Images, Lines, Music, Points, Recordings, Series, Table, Text, split, validate
 
 __all__ = [
     "STAND_IN_NOTICE",
@@ -39,6 +39,7 @@ __all__ = [
     "split",
     "validate",
     "Music",
+    "Table",
 ]
 
 STAND_IN_NOTICE = "a stand-in is used"  # in the line that says so, for those who look for it
@@ -103,21 +104,27 @@ def load(
 
 @overload
 def load(
+    name: registry.TableSet, split: str = ..., *, seed: int = ..., n: int | None = ...
+) -> Table: ...
+
+
+@overload
+def load(
     name: str, split: str = ..., *, seed: int = ..., n: int | None = ...
-) -> Images | Points | Text | Lines | Series | Recordings | Music: ...
+) -> Images | Points | Text | Lines | Series | Recordings | Music | Table: ...
 
 
 def load(
     name: str, split: str = "train", *, seed: int = 0, n: int | None = None
-) -> Images | Points | Text | Lines | Series | Recordings | Music:
+) -> Images | Points | Text | Lines | Series | Recordings | Music | Table:
     """A data set by name.
 
-    Images have x uint8 (n, c, h, w) and y int64 (n,), points x float32 (n, 2) and y; text has
-    `.text`, names and pairs `.items`, series `.values` float32 (hours, channels), recordings
-    `.waves`, int16 (samples,) each, `.y` and `.speaker`, music `.pieces` and a third split,
-    "valid". `seed` and `n` choose which and how many samples are made, for generated sets only.
-    Texts, lines and series come whole with split="all", else as nine tenths ("train") and one
-    tenth ("test").
+    Images have x uint8 (n, c, h, w) and y int64 (n,), points x float32 (n, 2) and y, a table x
+    float32 (n, columns) and y; text has `.text`, names and pairs `.items`, series `.values` float32
+    (hours, channels), recordings `.waves`, int16 (samples,) each, `.y` and `.speaker`, music
+    `.pieces` and a third split, "valid". `seed` and `n` choose which and how many samples are made,
+    for generated sets only. Texts, lines and series come whole with split="all", else as nine
+    tenths ("train") and one tenth ("test").
 
     Raises ValueError for an unknown name or split or a wrong `n`, TypeError for `n` or `seed`
     where nothing is generated, and DataError where a given folder is unusable. Not reaching the
@@ -154,7 +161,7 @@ def ensure(name: str) -> bool:
 
 def _generated(
     source: registry.Source, split: str, seed: int, n: int | None
-) -> Images | Points | Music:
+) -> Images | Points | Music | Table:
     """Made anew each time: the same seed gives the same samples, and train and test share none."""
     import torch
 
@@ -225,6 +232,7 @@ def _stand_in(source: registry.Source, split: str, problem: str):
         "pairs": "names and dates in both languages",
         "hourly": "generated seasons",
         "spoken": "gliding tones",
+        "census": "people made up",
         "chorales": "generated chords",
         "scored_pairs": "days and months, by how near they are in the calendar",
     }[source.stand_in]

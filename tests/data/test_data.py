@@ -436,6 +436,17 @@ def test_series_stand_ins_have_seasons_of_a_day_and_of_a_week():
         assert strength[3600 // 168] > 2 * strength[[15, 28]].max()
 
 
+def test_the_table_stand_in_has_the_form_of_the_real_table():
+    train, test = data.load("adult"), data.load("adult", "test")
+    for table in (train, test):
+        assert (table.x.dtype, table.columns) == (torch.float32, tuple(registry.ADULT_COLUMNS))
+        assert table.inputs().shape == (len(table), 6 + 102)
+        assert 0.2 < table.y.float().mean() < 0.6
+        assert table.inputs()[:, :6].mean(0).abs().max() < 0.1
+        assert (table.inputs()[:, :6].std(0) - 1).abs().max() < 0.1
+    assert not torch.equal(train.x[: len(test)], test.x)
+
+
 def test_music_stand_ins_have_three_parts_on_c_in_four_voices():
     parts = [data.load("jsb-chorales", split) for split in ("train", "valid", "test")]
     assert [len(part) for part in parts] == [90, 30, 30]
@@ -538,6 +549,76 @@ def test_hourly_tables():
     short = hourly_table("2016-07-01 00:00:00")
     with pytest.raises(registry.DataError, match="1 items, expected 2"):
         formats.hourly(source, lambda file: short, "all")
+
+
+def adult_files(*extra: str) -> dict[str, bytes]:
+    """A train and a test file of two rows each, as UCI has them; `extra` are test rows."""
+    row = "39, State-gov, 77516, {}, 13, Never-married, Sales, Wife, White, Male, 0, 0, 40, US, {}"
+    train = [row.format("Masters", ">50K"), row.format("?", "<=50K"), "", ""]
+    test = ["|1x3 Cross validator", row.format("Masters", "<=50K."), row.format("?", ">50K.")]
+    return {
+        "train": "\n".join(train).encode(),
+        "test": "\n".join([*test, *(row.format(*e.split()) for e in extra), ""]).encode(),
+    }
+
+
+def read_adult(split: str, files: dict[str, bytes], test: int = 2) -> data.Table:
+    source = replace(registry.find("adult"), sizes={"train": 2, "test": test})
+    known = dict(zip(source.files, files.values(), strict=True))
+    return formats.adult(source, known.__getitem__, split)
+
+
+def test_the_odd_first_line_and_the_full_stops_of_adult_are_read():
+    train, test = (read_adult(split, adult_files()) for split in ("train", "test"))
+    assert train.y.tolist() == [1, 0]
+    assert test.y.tolist() == [0, 1]
+    assert train.values[3] == test.values[3] == ("?", "Masters")
+    assert test.x[:, 3].tolist() == [1, 0]
+    assert test.x[0, [0, 2, 12]].tolist() == [39, 77516, 40]
+
+
+def test_rows_of_adult_that_are_none_are_refused():
+    with pytest.raises(registry.DataError, match="adult/test: 3 rows, expected 2"):
+        read_adult("test", adult_files("Masters >50K."))
+    with pytest.raises(registry.DataError, match="education is 'PhD', which no training row has"):
+        read_adult("test", adult_files("PhD >50K."), 3)
+    with pytest.raises(registry.DataError, match="row 3 has 15 cells and ends in '50K'"):
+        read_adult("test", adult_files("Masters 50K."), 3)
+
+
+def some_table(**changes) -> data.Table:
+    settings = {
+        "x": torch.tensor([[3.0, 1.0], [5.0, 0.0]]),
+        "y": torch.tensor([0, 1]),
+        "classes": ("a", "b"),
+        "name": "some",
+        "columns": ("size", "colour"),
+        "values": ((), ("red", "blue", "?")),
+        "mean": (4.0,),
+        "std": (2.0,),
+    }
+    return data.Table(**(settings | changes))
+
+
+def test_a_table_standardises_numbers_and_spells_words_as_ones():
+    assert some_table().inputs().tolist() == [[-0.5, 0, 1, 0], [0.5, 1, 0, 0]]
+    assert some_table()[1:].inputs().tolist() == [[0.5, 1, 0, 0]]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"x": torch.zeros(2, 3)}, r"must be float32 \(n, 2\), got torch.float32 \(2, 3\)"),
+        ({"x": torch.zeros(2, 2).long()}, r"got torch.int64 \(2, 2\)"),
+        ({"x": torch.tensor([[1.0, 3.0], [0, 0]])}, "colour of row 0 is 3.0, expected 0 to 2"),
+        ({"x": torch.tensor([[1.0, 0.5], [0, 0]])}, "colour of row 0 is 0.5, expected 0 to 2"),
+        ({"x": torch.tensor([[1.0, 0], [torch.nan, 0]])}, "size of row 1 is nan, expected a num"),
+        ({"mean": ()}, "1 numbers as many means and stds, got 2, 0, 1"),
+    ],
+)
+def test_a_table_that_is_none_is_refused(changes, said):
+    with pytest.raises(ValueError, match=said):
+        some_table(**changes)
 
 
 def test_chorales():
@@ -700,6 +781,19 @@ def test_real_series_have_the_authors_first_hour_and_their_length(given):
 
 
 @needs_real_data
+def test_the_real_table_has_the_counts_of_its_description(given):
+    train, test = data.load("adult"), data.load("adult", "test")
+    assert (len(train), len(test)) == (32_561, 16_281)
+    share = torch.cat([train.y, test.y]).double().mean()
+    assert abs(share - 0.2393) < 5e-5  # "Probability for the label '>50K'" in adult.names
+    unknown = [words.index("?") if "?" in words else -1 for words in train.values]
+    known = [int((t.x != torch.tensor(unknown)).all(1).sum()) for t in (train, test)]
+    assert known == [30_162, 15_060]  # "if instances with unknown values are removed"
+    assert [len(words) for words in train.values] == list(registry.ADULT_COLUMNS.values())
+    assert train.x[0, [0, 4, 12]].tolist() == [39, 13, 40]
+
+
+@needs_real_data
 def test_real_chorales_are_split_as_published_and_end_on_c(given):
     parts = {split: data.load("jsb-chorales", split) for split in ("train", "valid", "test")}
     assert {split: len(part) for split, part in parts.items()} == {
@@ -750,6 +844,7 @@ def test_types_that_are_promised_for_names_are_those_that_load_returns(monkeypat
         data.Series: registry.SeriesSet,
         data.Recordings: registry.SpeechSet,
         data.Music: registry.MusicSet,
+        data.Table: registry.TableSet,
     }
     names = [name for literal in promised.values() for name in get_args(literal)]
     assert sorted(names) == sorted(data.available())

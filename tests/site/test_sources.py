@@ -12,7 +12,7 @@ from tools.execute import ROOT, chapters, read
 from tools.fair import fair_changes
 from tools.sabotage import apply, sabotages
 
-WAITING = {"data-hunger", "classical-small-data", "black-boxes", "biased-data"}
+WAITING = {"black-boxes", "biased-data"}
 HEAD = re.compile(
     r"\{admonition\} You will be able to\n:class: goals\n(?:.*\n)*?"
     r"\*\*You need\*\* .*\n(?:.*\n)*?\{minutes\}`page`\n(?:```|:::)\n"
