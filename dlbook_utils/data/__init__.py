@@ -20,13 +20,14 @@ from typing import Any, overload
 
 from . import fetch, registry
 from .registry import DataError
-from .sets import Images, Lines, Points, Series, Text, split, validate
+from .sets import Images, Lines, Masked, Points, Series, Text, split, validate
 
 __all__ = [
     "STAND_IN_NOTICE",
     "DataError",
     "Images",
     "Lines",
+    "Masked",
     "Points",
     "Series",
     "Text",
@@ -89,19 +90,27 @@ def load(
 
 @overload
 def load(
+    name: registry.MaskedSet, split: str = ..., *, seed: int = ..., n: int | None = ...
+) -> Masked: ...
+
+
+@overload
+def load(
     name: str, split: str = ..., *, seed: int = ..., n: int | None = ...
-) -> Images | Points | Text | Lines | Series: ...
+) -> Images | Points | Text | Lines | Series | Masked: ...
 
 
 def load(
     name: str, split: str = "train", *, seed: int = 0, n: int | None = None
-) -> Images | Points | Text | Lines | Series:
+) -> Images | Points | Text | Lines | Series | Masked:
     """A data set by name.
 
     Images have x uint8 (n, c, h, w) and y int64 (n,), points x float32 (n, 2) and y; text has
-    `.text`, names and sentence pairs `.items`, series `.values` float32 (hours, channels). `seed`
-    and `n` choose which and how many samples are made, for generated sets only. Texts, lines and
-    series come whole with split="all", else as nine tenths ("train") and one tenth ("test").
+    `.text`, names and sentence pairs `.items`, series `.values` float32 (hours, channels);
+    pictures with masks have x uint8 (n, 1, h, w) and `.masks` bool (n, k, h, w). `seed` and `n`
+    choose which and how many samples are made, for generated sets only. Texts, lines, series and
+    pictures with masks come whole with split="all", else as nine tenths ("train") and one tenth
+    ("test").
 
     Raises ValueError for an unknown name or split or a wrong `n`, TypeError for `n` or `seed`
     where nothing is generated, and DataError where a given folder is unusable. Not reaching the
@@ -206,6 +215,7 @@ def _stand_in(source: registry.Source, split: str, problem: str):
         "names": "names of countries and languages",
         "pairs": "names and dates in both languages",
         "hourly": "generated seasons",
+        "cells": "generated cells",
     }[source.stand_in]
     fetch.notice(
         f"stand-in {source.name}",
@@ -214,7 +224,7 @@ def _stand_in(source: registry.Source, split: str, problem: str):
     return stand_in
 
 
-def _part(whole: Text | Lines | Series, split: str) -> Text | Lines | Series:
+def _part(whole: Text | Lines | Series | Masked, split: str) -> Text | Lines | Series | Masked:
     """The first nine tenths or the last tenth of a set that comes in one piece."""
     train, test = _split(whole, 0.9, 0.1)
     return train if split == "train" else test

@@ -10,7 +10,7 @@ import shutil
 import tarfile
 import zipfile
 import zlib
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from .downloading import WrongAnswer
 from .registry import Download, File
@@ -28,7 +28,7 @@ def unpack(fetched: Path, item: Download, part: Path) -> dict[File, Path]:
         return {_checked(file, fetched): fetched}
     folder = part / "unpacked"
     folder.mkdir(exist_ok=True)
-    wanted = {Path(file.path).name: file for file in item.gives}
+    wanted = _by_name(item.gives)
     try:
         members = _from_zip if fetched.suffix == ".zip" else _from_tar
         unpacked = members(fetched, wanted, folder)
@@ -45,13 +45,28 @@ def unpack(fetched: Path, item: Download, part: Path) -> dict[File, Path]:
     return {_checked(wanted[name], path): path for name, path in unpacked.items()}
 
 
+def _by_name(files: tuple[File, ...]) -> dict[str, File]:
+    """The files by their names, or, where two share one, by their places below the set's folder."""
+    names = {Path(file.path).name: file for file in files}
+    if len(names) == len(files):
+        return names
+    return {file.path.split("/", 1)[1]: file for file in files}
+
+
+def _asked(member: str, wanted: dict[str, File]) -> str | None:
+    """Which of the wanted names an archive's member has: its own, or the end of its path."""
+    parts = PurePosixPath(member).parts
+    ends = ("/".join(parts[k:]) for k in range(len(parts)))
+    return next((end for end in ends if end in wanted), None)
+
+
 def _from_tar(fetched: Path, wanted: dict[str, File], folder: Path) -> dict[str, Path]:
     unpacked = {}
     with tarfile.open(fetched, "r:gz") as archive:
         for member in archive:
-            name = Path(member.name).name
-            if name in wanted and member.isfile():
-                unpacked[name] = folder / name
+            name = _asked(member.name, wanted)
+            if name and member.isfile():
+                unpacked[name] = folder / name.replace("/", "-")
                 source = archive.extractfile(member)
                 assert source is not None  # a regular file has content
                 with source, unpacked[name].open("wb") as target:
@@ -63,9 +78,9 @@ def _from_zip(fetched: Path, wanted: dict[str, File], folder: Path) -> dict[str,
     unpacked = {}
     with zipfile.ZipFile(fetched) as archive:
         for member in archive.infolist():
-            name = Path(member.filename).name
-            if name in wanted and not member.is_dir():
-                unpacked[name] = folder / name
+            name = _asked(member.filename, wanted)
+            if name and not member.is_dir():
+                unpacked[name] = folder / name.replace("/", "-")
                 with archive.open(member) as source, unpacked[name].open("wb") as target:
                     shutil.copyfileobj(source, target)
     return unpacked
