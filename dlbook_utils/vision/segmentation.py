@@ -13,7 +13,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dlbook_utils.page.devices import generator
-from dlbook_utils.page.guards import check_count, check_shape
+from dlbook_utils.page.guards import (
+    check_count,
+    check_inputs,
+    check_number,
+    check_shape,
+    check_sides,
+)
 
 __all__ = [
     "SmallUNet",
@@ -22,7 +28,6 @@ __all__ = [
     "draw_crops",
     "fit_unet",
     "iou",
-    "pixel_features",
     "pixel_probabilities",
     "soft_dice_loss",
 ]
@@ -43,28 +48,10 @@ def iou(guess: Tensor, truth: Tensor) -> Tensor:
 
 def best_threshold(p: Tensor, truth: Tensor) -> float:
     """Return the threshold of p (n, h, w), from 0.05 to 0.95, with the best mean IoU."""
+    check_shape(p, list(truth.shape), "p")
+    check_number(p.sum(), "probabilities")
     grid = [k / 20 for k in range(1, 20)]
     return max(grid, key=lambda t: iou(p > t, truth).mean().item())
-
-
-def pixel_features(x: Tensor) -> Tensor:
-    """Return 17 numbers for each pixel of x (n, 1, h, w), as (n, 17, h, w): its grey value, and
-    at four scales the blurred value, the steepness, and the two curvatures.
-    """
-    check_shape(x, ["n", 1, "h", "w"])
-    features = [x]
-    for scale in (1, 2, 4, 8):
-        t = torch.arange(-3 * scale, 3 * scale + 1).to(x)
-        bell = torch.exp(-(t**2) / (2 * scale**2))
-        bell = (bell / bell.sum()).view(1, 1, 1, -1)
-        edge = F.pad(x, [3 * scale] * 4, mode="replicate")
-        blurred = F.conv2d(F.conv2d(edge, bell), bell.mT)
-        gy, gx = torch.gradient(blurred, dim=(2, 3))
-        gyy, gyx = torch.gradient(gy, dim=(2, 3))
-        (gxx,) = torch.gradient(gx, dim=3)
-        mean, half = (gyy + gxx) / 2, torch.hypot((gyy - gxx) / 2, gyx)
-        features += [blurred, torch.hypot(gx, gy), mean + half, mean - half]
-    return torch.cat(features, 1)
 
 
 def _double_conv(c: int, m: int) -> nn.Sequential:
@@ -100,6 +87,8 @@ class SmallUNet(nn.Module):
         self.head = nn.Conv2d(width, classes, 1)
 
     def forward(self, x: Tensor) -> Tensor:
+        check_shape(x, ["n", 1, "h", "w"], "pictures")
+        check_sides(x, 2 ** len(self.up))
         h = self.down[0](x)
         kept = []
         for block in self.down[1:]:
@@ -113,9 +102,11 @@ class SmallUNet(nn.Module):
 
 def draw_crops(both: Tensor, n: int, size: int, draw: torch.Generator) -> Tensor:
     """Return n squares of `both` (pictures, c, h, w), cut, turned and mirrored at random."""
+    check_shape(both, ["pictures", "c", "h", "w"], "both")
+    check_count(size, "size", 1, min(both.shape[2:]))
     high = [len(both), both.shape[2] - size + 1, both.shape[3] - size + 1, 8]
     squares = []
-    for _ in range(n):
+    for _ in range(check_count(n, "n")):
         k, i, j, turn = (int(torch.randint(m, (), generator=draw)) for m in high)
         square = both[k, :, i : i + size, j : j + size].rot90(turn % 4, (1, 2))
         squares.append(square.flip(2) if turn >= 4 else square)
@@ -126,7 +117,8 @@ def bend(batch: Tensor, far: float, draw: torch.Generator, knots: int = 4) -> Te
     """Return squares (n, c, s, s) bent smoothly: at knots x knots places they are moved by `far`
     pixels (standard deviation), in between by a cubic through these.
     """
-    n, _, s, _ = batch.shape
+    n, _, s, _ = check_shape(batch, ["n", "c", "s", "s"], "squares").shape
+    check_count(knots, "knots", 2)
     shift = far * torch.randn(n, 2, knots, knots, generator=draw)
     shift = F.interpolate(shift, (s, s), mode="bicubic", align_corners=True)
     lines = torch.linspace(-1, 1, s)
@@ -137,6 +129,7 @@ def bend(batch: Tensor, far: float, draw: torch.Generator, knots: int = 4) -> Te
 
 def soft_dice_loss(scores: Tensor, y: Tensor) -> Tensor:
     """Return 1 minus the Dice score of probabilities and masks y (n, k, h, w), mean over k."""
+    check_shape(y, list(check_shape(scores, ["n", "k", "h", "w"], "scores").shape), "masks")
     p = scores.sigmoid()
     both = (p * y).sum((0, 2, 3))
     return 1 - ((2 * both + 1) / ((p + y).sum((0, 2, 3)) + 1)).mean()
@@ -152,10 +145,11 @@ def fit_unet(
     far: float = 0.0,
 ) -> nn.Module:
     """Train a net on random squares of `both` (pictures, 1 + classes, h, w): picture and masks."""
+    check_inputs(both)
     draw = generator(seed)
     adam = torch.optim.Adam(net.parameters(), lr=lr)
     net.train()
-    for step in range(steps):
+    for step in range(check_count(steps, "steps")):
         rise, fall = min(1, (step + 1) / 20), 0.5 + 0.5 * math.cos(math.pi * step / steps)
         adam.param_groups[0]["lr"] = lr * rise * fall
         batch = draw_crops(both, 8, 64, draw)
