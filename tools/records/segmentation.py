@@ -2,9 +2,9 @@
 
 usage: OMP_NUM_THREADS=1 python -m tools.records.segmentation [--seeds 3] [ARM ...]
 
-Every arm is trained for 300 steps, with one seed at a third and at three times its rate, and with
-all seeds at the rate that was best on the validation sections; what is changed in the data keeps
-the rate of the plain arm. The threshold of each class is
+Every arm is trained for 300 steps (the long ones for 900), with one seed at a third and at three
+times its rate, and with all seeds at the rate that was best on the validation sections; what is
+changed in the data or in the length keeps the rate of another arm. The threshold of each class is
 chosen there, too. Appends a line per run to records/segmentation.jsonl; runs that stand there are
 left out, so the command can be stopped and called again.
 """
@@ -29,7 +29,7 @@ from dlbook_utils.vision.segmentation import (
     SmallUNet,
     best_threshold,
     fit_unet,
-    iou,
+    mask_iou,
     pixel_probabilities,
     soft_dice_loss,
 )
@@ -37,7 +37,14 @@ from dlbook_utils.vision.segmentation import (
 RECORD = records.folder() / "segmentation.jsonl"
 STEPS, RATE, SCALE = 300, 1e-2, 4
 TRAIN, VALID, TEST = slice(0, 12), slice(13, 15), slice(16, 20)
-SAME_RATE = ("bent", "few", "few, bent")
+RATE_OF = {  # what is changed in the data or in the length keeps the rate of another arm
+    "bent": "plain",
+    "bent less": "plain",
+    "few": "plain",
+    "few, bent": "plain",
+    "plain, long": "plain",
+    "no skips, long": "no skips",
+}
 FEW = slice(0, 1)  # sections to train on where there are few
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -56,20 +63,23 @@ def arms(share: Tensor) -> dict[str, dict[str, Any]]:
         "weighted": {"loss": weighted(share)},
         "dice": {"loss": soft_dice_loss},
         "bent": {"far": 2.0},
+        "bent less": {"far": 1.0},
         "few": {"train": FEW},
         "few, bent": {"train": FEW, "far": 2.0},
+        "plain, long": {"steps": 3 * STEPS},
+        "no skips, long": {"skips": False, "steps": 3 * STEPS},
     }
 
 
 def runs(names: list[str], seeds: int) -> Iterator[tuple[str, float, int]]:
     """Yield arm, rate and seed of each run: three rates for the first seed, then the best one."""
     for name in names:
-        if name not in SAME_RATE:
+        if name not in RATE_OF:
             for lr in (RATE, RATE / 3, 3 * RATE):
                 yield name, lr, 0
     for seed in range(seeds):
         for name in names:
-            yield name, best_rate("plain" if name in SAME_RATE else name), seed
+            yield name, best_rate(RATE_OF.get(name, name)), seed
 
 
 def best_rate(name: str) -> float:
@@ -98,12 +108,13 @@ def main() -> None:
     digest = f"em-vnc all {sha.hexdigest()[:16]}"
     begun = time.monotonic()
     for name, lr, seed in runs(asked.arm or list(settings), asked.seeds):
-        key = f"{name} {STEPS} lr{lr:.4f} seed{seed}"
+        steps = settings[name].get("steps", STEPS)
+        key = f"{name} {steps} lr{lr:.4f} seed{seed}"
         if key in {run["key"] for run in ledger.read(RECORD)}:
             continue
         if time.monotonic() - begun > asked.seconds:
             break
-        row = {"key": key, "arm": name, "lr": round(lr, 5), "steps": STEPS, "seed": seed}
+        row = {"key": key, "arm": name, "lr": round(lr, 5), "steps": steps, "seed": seed}
         start = time.process_time()
         row |= run(both, stack.classes, lr, seed, **settings[name])
         seconds = round(time.process_time() - start, 1)
@@ -120,12 +131,13 @@ def run(
     *,
     train: slice = TRAIN,
     skips: bool = True,
+    steps: int = STEPS,
     **settings: Any,
 ) -> dict[str, Any]:
     """Train one net; return IoU by section, at thresholds chosen on VALID and at 0.5."""
     seed_everything(seed)
     net = SmallUNet(skips=skips).to(both.device, memory_format=torch.channels_last)  # type: ignore
-    fit_unet(net, both[train], STEPS, lr, seed, **settings)
+    fit_unet(net, both[train], steps, lr, seed, **settings)
     scores: dict[str, Any] = {"valid": {}, "threshold": {}, "test": {}, "at half": {}}
     for k, name in enumerate(classes):
         valid, test = (both[part] for part in (VALID, TEST))
@@ -133,9 +145,9 @@ def run(
         truth, unseen = (part[:, 1 + k] > 0.5 for part in (valid, test))
         cut = best_threshold(p, truth)
         scores["threshold"][name] = cut
-        scores["valid"][name] = round(iou(p > cut, truth).mean().item(), 4)
-        scores["test"][name] = [round(v, 4) for v in iou(q > cut, unseen).tolist()]
-        scores["at half"][name] = [round(v, 4) for v in iou(q > 0.5, unseen).tolist()]
+        scores["valid"][name] = round(mask_iou(p > cut, truth).mean().item(), 4)
+        scores["test"][name] = [round(v, 4) for v in mask_iou(q > cut, unseen).tolist()]
+        scores["at half"][name] = [round(v, 4) for v in mask_iou(q > 0.5, unseen).tolist()]
     return scores
 
 
