@@ -5,8 +5,8 @@ Derived in book/vision/segmentation.md. A mask is bool (..., h, w); pictures are
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
+from math import cos, pi
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from dlbook_utils.page.devices import generator
 from dlbook_utils.page.guards import (
     check_count,
-    check_inputs,
     check_number,
     check_shape,
     check_sides,
@@ -103,6 +102,7 @@ class SmallUNet(nn.Module):
 def draw_crops(both: Tensor, n: int, size: int, draw: torch.Generator) -> Tensor:
     """Return n squares of `both` (pictures, c, h, w), cut, turned and mirrored at random."""
     check_shape(both, ["pictures", "c", "h", "w"], "both")
+    check_count(len(both), "pictures")
     check_count(size, "size", 1, min(both.shape[2:]))
     high = [len(both), both.shape[2] - size + 1, both.shape[3] - size + 1, 8]
     squares = []
@@ -117,7 +117,8 @@ def bend(batch: Tensor, far: float, draw: torch.Generator, knots: int = 3) -> Te
     """Return squares (n, c, s, s) bent smoothly: at knots x knots places they are moved by `far`
     pixels (standard deviation), in between by a cubic through these.
     """
-    n, _, s, _ = check_shape(batch, ["n", "c", "s", "s"], "squares").shape
+    check_shape(batch, ["n", "c", batch.shape[-1], "s"], "squares")
+    n, _, s, _ = batch.shape
     check_count(knots, "knots", 2)
     shift = far * torch.randn(n, 2, knots, knots, generator=draw)
     shift = F.interpolate(shift, (s, s), mode="bicubic", align_corners=True)
@@ -145,12 +146,13 @@ def fit_unet(
     far: float = 0.0,
 ) -> nn.Module:
     """Train a net on random squares of `both` (pictures, 1 + classes, h, w): picture and masks."""
-    check_inputs(both)
+    check_number(both.sum(), "training data")
     draw = generator(seed)
     adam = torch.optim.Adam(net.parameters(), lr=lr)
     net.train()
     for step in range(check_count(steps, "steps")):
-        rise, fall = min(1, (step + 1) / 20), 0.5 + 0.5 * math.cos(math.pi * step / steps)
+        rise = min(1, (step + 1) / 20)
+        fall = 0.5 + 0.5 * cos(pi * step / steps)
         adam.param_groups[0]["lr"] = lr * rise * fall
         batch = draw_crops(both, 8, 64, draw)
         if far:
@@ -166,5 +168,6 @@ def fit_unet(
 @torch.no_grad()
 def pixel_probabilities(net: nn.Module, x: Tensor) -> Tensor:
     """Return the probabilities (n, classes, h, w) that a net gives to pictures (n, 1, h, w)."""
+    check_shape(x, ["n", 1, "h", "w"], "pictures")
     net.eval()
     return torch.cat([net(picture[None]).sigmoid() for picture in x])
