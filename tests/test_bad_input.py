@@ -243,6 +243,16 @@ def enter():
     ask(spot + "suppress", boxes, ints(2, 5), 0.5)
     ask(spot + "match_boxes", boxes, ints(2, 5), boxes.flip(1), ints(2, 5), 0.5)
     ask(spot + "average_precision", f(6), f(6, seed=1) > 0, 6, 11)
+    seg, masks = "vision.segmentation.", f(2, 8, 8, seed=1) > 0
+    ask(seg + "mask_iou", f(2, 8, 8) > 0, masks)
+    ask(seg + "best_threshold", f(2, 8, 8).sigmoid(), masks, 4)
+    ask(seg + "SmallUNet", 2, 4, 1)
+    ask(seg + "SmallUNet()", 2, 4, 1, call=[f(2, 1, 8, 8)])
+    ask(seg + "draw_crops", f(3, 2, 8, 8), 2, 4, g())
+    ask(seg + "bend", f(2, 2, 8, 8), 1.0, g(), 3)
+    ask(seg + "soft_dice_loss", f(2, 2, 8, 8), 1.0 * (f(2, 2, 8, 8, seed=1) > 0))
+    ask(seg + "pixel_probabilities", nn.Conv2d(1, 2, 1), f(2, 1, 8, 8))
+    NOT_ASKED[seg + "fit_unet"] = "its guards: tests/vision/test_segmentation.py"
     arch = "vision.cnn_architectures."
     ask(arch + "lenet_squash", f(4))
     ask(arch + "Subsampling", 3)
@@ -703,6 +713,8 @@ EXCUSED = {  # "function argument variant": why it may pass
     r"foundations\.optimisation\.Descent 2 wrong type": "the first step refuses it",
     r"foundations\.optimisation\.(step_decay|cosine|warm_up|triangular|one_cycle) .*": ANY_TIME,
     r".* wrong type: half": WHOLE_OR_NOT,
+    r"vision\.segmentation\.draw_crops 0 wrong type.*": MOVES,
+    r"vision\.segmentation\.(soft_dice_loss|best_threshold) \d wrong type.*": FORMULA,
     r"generative\.diffusion\.denoiser [12] .*": "asked when the function that it makes is called",
     r"generative\.diffusion\.\S+ (abar|[12]) wrong shape: a row more": "a longer schedule is one",
     r"(vision\.cnn\.receptive_field|sequences\.rnn\.Alphabet|generative\.vae\.VAE|"

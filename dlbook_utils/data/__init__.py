@@ -20,7 +20,19 @@ from typing import Any, overload
 
 from . import fetch, registry
 from .registry import DataError
-from .sets import Images, Lines, Music, Points, Recordings, Series, Table, Text, split, validate
+from .sets import (
+    Images,
+    Lines,
+    Masked,
+    Music,
+    Points,
+    Recordings,
+    Series,
+    Table,
+    Text,
+    split,
+    validate,
+)
 
 __all__ = [
     "STAND_IN_NOTICE",
@@ -40,6 +52,7 @@ __all__ = [
     "validate",
     "Music",
     "Table",
+    "Masked",
 ]
 
 STAND_IN_NOTICE = "a stand-in is used"  # in the line that says so, for those who look for it
@@ -110,20 +123,27 @@ def load(
 
 @overload
 def load(
+    name: registry.MaskedSet, split: str = ..., *, seed: int = ..., n: int | None = ...
+) -> Masked: ...
+
+
+@overload
+def load(
     name: str, split: str = ..., *, seed: int = ..., n: int | None = ...
-) -> Images | Points | Text | Lines | Series | Recordings | Music | Table: ...
+) -> Images | Points | Text | Lines | Series | Recordings | Music | Table | Masked: ...
 
 
 def load(
     name: str, split: str = "train", *, seed: int = 0, n: int | None = None
-) -> Images | Points | Text | Lines | Series | Recordings | Music | Table:
+) -> Images | Points | Text | Lines | Series | Recordings | Music | Table | Masked:
     """A data set by name.
 
     Images have x uint8 (n, c, h, w) and y int64 (n,), points x float32 (n, 2) and y, a table x
-    float32 (n, columns) and y; text has `.text`, names and pairs `.items`, series `.values` float32
-    (hours, channels), recordings `.waves`, int16 (samples,) each, `.y` and `.speaker`, music
-    `.pieces` and a third split, "valid". `seed` and `n` choose which and how many samples are made,
-    for generated sets only. Texts, lines and series come whole with split="all", else as nine
+    float32 (n, columns) and y, pictures with masks x uint8 (n, 1, h, w) and `.masks` bool (n, k, h,
+    w); text has `.text`, names and pairs `.items`, series `.values` float32 (hours, channels),
+    recordings `.waves`, int16 (samples,) each, `.y` and `.speaker`, music `.pieces` and a third
+    split, "valid". `seed` and `n` choose which and how many samples are made, for generated sets
+    only. Texts, lines, series and pictures with masks come whole with split="all", else as nine
     tenths ("train") and one tenth ("test").
 
     Raises ValueError for an unknown name or split or a wrong `n`, TypeError for `n` or `seed`
@@ -161,7 +181,7 @@ def ensure(name: str) -> bool:
 
 def _generated(
     source: registry.Source, split: str, seed: int, n: int | None
-) -> Images | Points | Music | Table:
+) -> Images | Points | Music | Table | Masked:
     """Made anew each time: the same seed gives the same samples, and train and test share none."""
     import torch
 
@@ -232,6 +252,7 @@ def _stand_in(source: registry.Source, split: str, problem: str):
         "pairs": "names and dates in both languages",
         "hourly": "generated seasons",
         "spoken": "gliding tones",
+        "cells": "generated cells",
         "census": "people made up",
         "chorales": "generated chords",
         "scored_pairs": "days and months, by how near they are in the calendar",
@@ -243,7 +264,7 @@ def _stand_in(source: registry.Source, split: str, problem: str):
     return stand_in
 
 
-def _part(whole: Text | Lines | Series, split: str) -> Text | Lines | Series:
+def _part(whole: Text | Lines | Series | Masked, split: str) -> Text | Lines | Series | Masked:
     """The first nine tenths or the last tenth of a set that comes in one piece."""
     train, test = _split(whole, 0.9, 0.1)
     return train if split == "train" else test

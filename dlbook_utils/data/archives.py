@@ -10,7 +10,8 @@ import shutil
 import tarfile
 import zipfile
 import zlib
-from pathlib import Path
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
 
 from .downloading import WrongAnswer
 from .registry import Download, File
@@ -28,7 +29,8 @@ def unpack(fetched: Path, item: Download, part: Path) -> dict[File, Path]:
         return {_checked(file, fetched): fetched}
     folder = part / "unpacked"
     folder.mkdir(exist_ok=True)
-    wanted = {Path(path).name for file in item.gives for path in file.pieces or (file.path,)}
+    names = _names([path for file in item.gives for path in file.pieces or (file.path,)])
+    wanted = set(names.values())
     try:
         members = _from_zip if fetched.suffix == ".zip" else _from_tar
         unpacked = members(fetched, wanted, folder)
@@ -43,18 +45,36 @@ def unpack(fetched: Path, item: Download, part: Path) -> dict[File, Path]:
     if missing := sorted(wanted - unpacked.keys()):
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
         raise WrongAnswer(f"sent an archive without {', '.join(missing[:3])}{more}")
-    whole = {file: _whole(file, unpacked, folder) for file in item.gives}
+    places = {path: unpacked[name] for path, name in names.items()}
+    whole = {file: _whole(file, places, folder) for file in item.gives}
     return {_checked(file, path): path for file, path in whole.items()}
 
 
-def _whole(file: File, unpacked: dict[str, Path], folder: Path) -> Path:
+def _names(paths: Iterable[str]) -> dict[str, str]:
+    """What to look for, for each path: its name, or, where two share one, its place below the
+    set's folder.
+    """
+    names = {path: Path(path).name for path in paths}
+    if len(set(names.values())) == len(names):
+        return names
+    return {path: path.split("/", 1)[1] for path in names}
+
+
+def _asked(member: str, wanted: set[str]) -> str | None:
+    """Which of the wanted names an archive's member has: its own, or the end of its path."""
+    parts = PurePosixPath(member).parts
+    ends = ("/".join(parts[k:]) for k in range(len(parts)))
+    return next((end for end in ends if end in wanted), None)
+
+
+def _whole(file: File, places: dict[str, Path], folder: Path) -> Path:
     """The one file that `file` is: as it was unpacked, or its pieces put end to end."""
     if not file.pieces:
-        return unpacked[Path(file.path).name]
+        return places[file.path]
     path = folder / Path(file.path).name
     with path.open("wb") as target:
         for piece in file.pieces:
-            target.write(unpacked[Path(piece).name].read_bytes())
+            target.write(places[piece].read_bytes())
     return path
 
 
@@ -62,9 +82,9 @@ def _from_tar(fetched: Path, wanted: set[str], folder: Path) -> dict[str, Path]:
     unpacked = {}
     with tarfile.open(fetched, "r:gz") as archive:
         for member in archive:
-            name = Path(member.name).name
-            if name in wanted and member.isfile():
-                unpacked[name] = folder / name
+            name = _asked(member.name, wanted)
+            if name and member.isfile():
+                unpacked[name] = folder / name.replace("/", "-")
                 source = archive.extractfile(member)
                 assert source is not None  # a regular file has content
                 with source, unpacked[name].open("wb") as target:
@@ -76,9 +96,9 @@ def _from_zip(fetched: Path, wanted: set[str], folder: Path) -> dict[str, Path]:
     unpacked = {}
     with zipfile.ZipFile(fetched) as archive:
         for member in archive.infolist():
-            name = Path(member.filename).name
-            if name in wanted and not member.is_dir():
-                unpacked[name] = folder / name
+            name = _asked(member.filename, wanted)
+            if name and not member.is_dir():
+                unpacked[name] = folder / name.replace("/", "-")
                 with archive.open(member) as source, unpacked[name].open("wb") as target:
                     shutil.copyfileobj(source, target)
     return unpacked

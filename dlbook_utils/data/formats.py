@@ -12,7 +12,7 @@ from collections.abc import Callable, Sized
 from typing import TypeVar
 
 from .registry import ADULT_COLUMNS, DataError, File, Source
-from .sets import Images, Lines, Music, Recordings, Series, Table, Text
+from .sets import Images, Lines, Masked, Music, Recordings, Series, Table, Text
 
 Get = Callable[[File], bytes]
 T = TypeVar("T", bound=Sized)
@@ -156,6 +156,32 @@ def hourly(source: Source, get: Get, split: str) -> Series:
             raise DataError(f"{source.name}: {later} follows {earlier}, expected an hour between")
     values = torch.tensor([[float(value) for value in row[1:]] for row in rows])
     return Series(values, tuple(head[1:]), source.name)
+
+
+def sections(source: Source, get: Get, split: str) -> Masked:
+    """Grey pictures in the folder raw, in the order of their names, and for each class a folder
+    of pictures whose pixels are not 0 where the class is.
+    """
+    import numpy as np
+    import torch
+    from PIL import Image
+
+    def picture(file: File):
+        with Image.open(io.BytesIO(get(file))) as opened:
+            return np.asarray(opened.convert("L"))
+
+    stacks = []
+    for folder in ("raw", *source.classes):
+        files = sorted(
+            (file for file in source.files if file.path.split("/")[-2] == folder),
+            key=lambda file: file.path,
+        )
+        stacks.append([picture(file) for file in _counted(source, files)])
+    shapes = {layer.shape for stack in stacks for layer in stack}
+    if len(shapes) > 1:
+        raise DataError(f"{source.name}: sections of {sorted(shapes)}, expected one size")
+    x, *masks = (torch.from_numpy(np.stack(stack)) for stack in stacks)
+    return Masked(x[:, None], torch.stack(masks, 1) > 0, source.classes, source.name)
 
 
 def adult(source: Source, get: Get, split: str) -> Table:

@@ -14,6 +14,8 @@ grounds to believe that it serves the same bytes; the digest decides in any case
 - English-French pairs: the archive of "Dive into Deep Learning", because manythings.org replaces
   its file regularly;
 - spoken digits: the archive that GitHub makes of a tag, and the host to which it sends one for it.
+- em-vnc: the archive of its authors' repository, which GitHub makes anew when asked, from two of
+  its addresses; torch_em records the same SHA-256.
 """
 
 from __future__ import annotations
@@ -21,6 +23,8 @@ from __future__ import annotations
 import difflib
 from dataclasses import dataclass
 from typing import Literal
+
+from . import em_vnc
 
 
 class DataError(RuntimeError):
@@ -33,6 +37,7 @@ PointSet = Literal["moons", "spirals", "xor", "blobs"]
 TextSet = Literal["tiny-shakespeare", "python-docs"]
 LineSet = Literal["names", "eng-fra", "wordsim"]
 SeriesSet = Literal["etth1", "etth2"]
+MaskedSet = Literal["em-vnc"]
 TableSet = Literal["adult"]
 MusicSet = Literal["jsb-chorales"]
 SpeechSet = Literal["fsdd"]
@@ -286,6 +291,19 @@ _ETT = {
         2_417_960,
     ),
 }
+_EM_VNC = Download(
+    "groundtruth-drosophila-vnc-master.zip",
+    "sha256:f7bd0db03c86b64440a16b60360ad60c0a4411f89e2c021c7ee2c8d6af3d7e86",
+    42_686_039,
+    (
+        "https://github.com/unidesigner/groundtruth-drosophila-vnc/archive/refs/heads/master.zip",
+        "https://codeload.github.com/unidesigner/groundtruth-drosophila-vnc/zip/refs/heads/master",
+    ),
+    tuple(
+        File(f"em-vnc/{place}", sha256, int(size))
+        for sha256, size, place in map(str.split, em_vnc.FILES.splitlines())
+    ),
+)
 
 _ADULT = tuple(
     Download(
@@ -539,6 +557,18 @@ SETS: dict[str, Source] = {
             ("<=50K", ">50K"),
             downloads=_ADULT,
             stand_in="census",
+        ),
+        Source(
+            "em-vnc",
+            "20 neighbouring electron-microscope sections 1024x1024 of a fly larva's nerve cord, "
+            "with membranes and mitochondria drawn in by hand",
+            "CC BY-NC-SA 3.0",
+            "Gerhard, Funke, Martel, Cardona and Fetter 2013, doi:10.6084/m9.figshare.856713",
+            "sections",
+            {"all": 20},
+            ("membranes", "mitochondria"),
+            downloads=(_EM_VNC,),
+            stand_in="cells",
         ),
         Source(
             "fashion-mnist",

@@ -245,6 +245,47 @@ class Series:
         return f"Series({self.name}: {hours}{'' if self.real else ', stand-in'})"
 
 
+@dataclass(frozen=True, eq=False, repr=False)
+class Masked:
+    """Pictures x uint8 (n, 1, h, w) in an order that matters, such as sections of one block, and
+    `masks` bool (n, k, h, w): which pixels belong to each of the k `classes`.
+    """
+
+    x: Tensor
+    masks: Tensor
+    classes: tuple[str, ...]
+    name: str
+    real: bool = True
+
+    def __post_init__(self):
+        import torch
+
+        shape = tuple(self.x.shape)
+        if self.x.dtype != torch.uint8 or len(shape) != 4 or shape[1] != 1 or 0 in shape:
+            got = f"{self.x.dtype} {shape}"
+            raise ValueError(f"{self.name}: pictures must be uint8 (n, 1, h, w), got {got}")
+        expected = (shape[0], len(self.classes), *shape[2:])
+        if self.masks.dtype != torch.bool or tuple(self.masks.shape) != expected:
+            got = f"{self.masks.dtype} {tuple(self.masks.shape)}"
+            raise ValueError(f"{self.name}: masks must be bool {expected}, got {got}")
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def __getitem__(self, index) -> Masked:
+        """The pictures at `index`: a slice, an index tensor, a mask or a list of positions."""
+        x, masks = _take(index, self.x, self.masks)
+        return replace(self, x=x, masks=masks)
+
+    def pixels(self, device=None) -> Tensor:
+        """Pixels as float32 (n, 1, h, w) in [0, 1]."""
+        return self.x.to(device).float().div_(255)
+
+    def __repr__(self) -> str:
+        size = f"{len(self)} x {'x'.join(map(str, self.x.shape[2:]))}, {len(self.classes)} masks"
+        return f"Masked({self.name}: {size}{'' if self.real else ', stand-in'})"
+
+
 @dataclass(frozen=True, repr=False)
 class Music:
     """Pieces of music: each a tuple of chords, one for each step of time, and a chord the pitches
@@ -356,6 +397,9 @@ def _take(index, *tensors: Tensor) -> tuple[Tensor, ...]:
     return tuple(tensor.index_select(0, index) for tensor in tensors)
 
 
+IN_ORDER = (Text, Series, Music, Masked)
+
+
 def validate(x: Tensor | tuple, y: Tensor, classes: Sequence[str], name: str = "data") -> None:
     """Raise ValueError unless x (n, ...) and y (n,) belong together and the labels are in range."""
     import torch
@@ -410,9 +454,9 @@ def split(data, *fractions: float, seed: int = 0) -> tuple:
     """Cut a set into disjoint parts, for example `train, valid = split(ds, 0.8, 0.2)`.
 
     Images and points are dealt out by class, so that each part has the class balance of the
-    whole. Text, series and music are cut in order. Of lines, equal ones (names that occur twice,
-    translations of one sentence) stay in the same part, so that no part can be answered from
-    another. The same seed gives the same parts on every machine.
+    whole. Text, series, music and pictures with masks are cut in order. Of lines, equal ones (names
+    that occur twice, translations of one sentence) stay in the same part, so that no part can be
+    answered from another. The same seed gives the same parts on every machine.
 
     Raises ValueError for fractions that are not positive or add up to more than 1, or for a part
     that would be empty.
@@ -422,7 +466,7 @@ def split(data, *fractions: float, seed: int = 0) -> tuple:
         raise ValueError(f"fractions must be positive and add up to at most 1, got {fractions}")
     ends = [round(len(data) * sum(fractions[: k + 1])) for k in range(len(fractions))]
     starts = [0, *ends[:-1]]
-    if isinstance(data, (Text, Series, Music)):
+    if isinstance(data, IN_ORDER):
         return _parts(data, range(len(data)), starts, ends)
     if isinstance(data, Lines):
         order = grouped_order(data.items, seed)
@@ -437,7 +481,7 @@ def _parts(data, order: Sequence[int], starts: list[int], ends: list[int]) -> tu
     """The items at each stretch of `order`, in their old order; ValueError if there are none."""
     if any(start >= end for start, end in zip(starts, ends, strict=True)):
         raise ValueError(f"{data.name}: a part of {len(data)} items would be empty")
-    if isinstance(data, (Text, Series, Music)):
+    if isinstance(data, IN_ORDER):
         return tuple(data[start:end] for start, end in zip(starts, ends, strict=True))
     return tuple(data[sorted(order[start:end])] for start, end in zip(starts, ends, strict=True))
 

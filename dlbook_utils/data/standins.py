@@ -11,7 +11,7 @@ import unicodedata
 from datetime import date, timedelta
 
 from .registry import ADULT_COLUMNS, Source
-from .sets import Images, Lines, Music, Recordings, Series, Table, Text, stratified_order
+from .sets import Images, Lines, Masked, Music, Recordings, Series, Table, Text, stratified_order
 
 ENLARGED = 28  # pixels, as in Fashion-MNIST
 
@@ -131,6 +131,37 @@ def hourly(source: Source, split: str) -> Series:
     level = normal(hours, len(names)).cumsum(0) / 60
     values = 10 + 3 * day + week + 2 * level + normal(hours, len(names))
     return Series(values, names, source.name, False)
+
+
+def cells(source: Source, split: str) -> Masked:
+    """Sections through generated cells, which move a little from one to the next: the border
+    between the nearest two of 60 centres is a membrane, a blob beside some centres a
+    mitochondrion, both dark.
+    """
+    import torch
+    import torch.nn.functional as F
+
+    draw = torch.Generator().manual_seed(0)
+    size, count, sections = 256, 60, source.sizes["all"]  # drawn coarsely, enlarged at the end
+    centres = size * torch.rand(count, 2, generator=draw)
+    blobs = centres[: count // 3] + 6 * torch.randn(count // 3, 2, generator=draw)
+    grid = torch.stack(torch.meshgrid(*[torch.arange(size) + 0.5] * 2, indexing="ij"), -1)
+    x, masks = [], []
+    for _ in range(sections):
+        centres = centres + 1.5 * torch.randn(count, 2, generator=draw)
+        blobs = blobs + 1.5 * torch.randn(len(blobs), 2, generator=draw)
+        near = torch.cdist(grid.view(-1, 2), centres).topk(2, largest=False).values
+        border = (near[:, 1] - near[:, 0] < 3).view(size, size)
+        blob = (torch.cdist(grid.view(-1, 2), blobs).amin(1) < 7).view(size, size) & ~border
+        noise = torch.randn(2, size, size, generator=draw)
+        rough = F.avg_pool2d(noise[None, :1], 5, 1, 2)[0, 0]
+        grey = 150 - 70.0 * border - 45.0 * blob + 20 * noise[1] + 60 * rough
+        x.append(grey.clamp(0, 255).byte()[None])
+        masks.append(torch.stack([border, blob]))
+    pictures, drawn = (
+        torch.stack(stack).repeat_interleave(4, 2).repeat_interleave(4, 3) for stack in (x, masks)
+    )
+    return Masked(pictures, drawn, source.classes, source.name, False)
 
 
 def census(source: Source, split: str) -> Table:

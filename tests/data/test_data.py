@@ -845,8 +845,94 @@ def test_types_that_are_promised_for_names_are_those_that_load_returns(monkeypat
         data.Recordings: registry.SpeechSet,
         data.Music: registry.MusicSet,
         data.Table: registry.TableSet,
+        data.Masked: registry.MaskedSet,
     }
     names = [name for literal in promised.values() for name in get_args(literal)]
     assert sorted(names) == sorted(data.available())
     for kind, literal in promised.items():
         assert {type(data.load(name)) for name in get_args(literal)} == {kind}
+
+
+# Pictures with masks
+
+
+def some_sections(n: int = 6, **changes) -> data.Masked:
+    x = torch.arange(n).byte().view(n, 1, 1, 1).expand(n, 1, 2, 3)
+    masks = torch.stack([x[:, 0] > 2, x[:, 0] > 4], 1)
+    settings = {"x": x, "masks": masks, "classes": ("border", "blob"), "name": "some"}
+    return data.Masked(**(settings | changes))
+
+
+def test_pictures_with_masks_are_cut_in_order():
+    stack = some_sections()
+    assert (len(stack), repr(stack)) == (6, "Masked(some: 6 x 2x3, 2 masks)")
+    early, late = data.split(stack, 0.5, 0.5)
+    assert [part.x[:, 0, 0, 0].tolist() for part in (early, late)] == [[0, 1, 2], [3, 4, 5]]
+    assert late.masks[:, :, 0, 0].tolist() == [[True, False]] * 2 + [[True, True]]
+    assert stack[[5, 0]].x[:, 0, 0, 0].tolist() == [5, 0]
+    assert torch.equal(stack.pixels(), stack.x / 255)
+
+
+@pytest.mark.parametrize(
+    ("message", "changes"),
+    [
+        (r"uint8 \(n, 1, h, w\), got torch.float32", {"x": torch.zeros(6, 1, 2, 3)}),
+        (r"got torch.uint8 \(6, 2, 2, 3\)", {"x": torch.zeros(6, 2, 2, 3).byte()}),
+        (r"masks must be bool \(6, 1, 2, 3\), got torch.bool \(6, 2", {"classes": ("border",)}),
+        (r"got torch.uint8 \(6, 2, 2, 3\)", {"masks": torch.zeros(6, 2, 2, 3).byte()}),
+    ],
+)
+def test_wrong_pictures_with_masks_are_refused(message, changes):
+    with pytest.raises(ValueError, match=message):
+        some_sections(**changes)
+
+
+def png_of(array: np.ndarray) -> bytes:
+    import io
+
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(array).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def test_sections_are_read_in_order_of_their_names():
+    places = [f"set/{folder}/{k}.png" for folder in ("raw", "a", "b") for k in (1, 0)]
+    files = tuple(registry.File(place, "0" * 64, 1) for place in places)
+    item = registry.Download("set.zip", "sha256:" + "0" * 64, 1, (), files)
+    source = replace(
+        registry.find("em-vnc"), sizes={"all": 2}, classes=("a", "b"), downloads=(item,)
+    )
+    grey = {"raw/0": 10, "raw/1": 20, "a/0": 255, "a/1": 0, "b/0": 0, "b/1": 1}
+
+    def get(file, size=(2, 3)):
+        return png_of(np.full(size, grey[file.path[4:-4]], np.uint8))
+
+    stack = formats.sections(source, get, "all")
+    assert stack.x[:, 0, 0, 0].tolist() == [10, 20]
+    assert stack.masks[:, :, 1, 1].tolist() == [[True, False], [False, True]]
+    with pytest.raises(data.DataError, match=r"sections of \[\(2, 3\), \(4, 3\)\], expected one"):
+        formats.sections(source, lambda f: get(f, (4, 3) if "b/1" in f.path else (2, 3)), "all")
+    with pytest.raises(data.DataError, match="2 items, expected 3"):
+        formats.sections(replace(source, sizes={"all": 3}), get, "all")
+
+
+def test_section_stand_ins_have_borders_and_blobs_and_like_neighbours():
+    stack = data.load("em-vnc", "all")
+    assert tuple(stack.masks.shape) == (20, 2, 1024, 1024)
+    border, blob = stack.masks.float().mean((0, 2, 3)).tolist()
+    assert 0.15 < border < 0.3
+    assert 0.02 < blob < 0.1
+    assert not (stack.masks[:, 0] & stack.masks[:, 1]).any()
+    first, second, last = (stack.masks[k, 0] for k in (0, 1, 19))
+    shared = [int((first & other).sum()) for other in (second, last)]
+    assert shared[0] > 1.2 * shared[1]
+
+
+@needs_real_data
+def test_real_sections_have_the_shares_that_their_readme_counts(given):
+    stack = data.load("em-vnc", "all")
+    assert tuple(stack.x.shape) == (20, 1, 1024, 1024)
+    shares = stack.masks.double().mean((0, 2, 3))
+    assert torch.allclose(shares, torch.tensor([0.2038, 0.0539]).double(), atol=1e-4)

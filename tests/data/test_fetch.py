@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from dlbook_utils import data
-from dlbook_utils.data import downloading, fetch, registry
+from dlbook_utils.data import archives, downloading, fetch, registry
 from dlbook_utils.data.__main__ import main
 from tests.data import misbehaving_server as server_module
 from tests.data.misbehaving_server import CONTENT, ITEMS, serving, tar_of, tiny, zip_of
@@ -261,6 +261,24 @@ def test_archives(pack, name, cache, monkeypatch, capsys):
         assert nothing_half_written(cache)
         assert not list(cache.parent.rglob("escaped.txt"))
         (cache / "tiny/tiny.txt").unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize(("pack", "name"), [(tar_of, "two.tar.gz"), (zip_of, "two.zip")])
+def test_members_of_one_name_are_told_apart_by_their_folders(pack, name, tmp_path):
+    """And a folder elsewhere in the archive that ends alike is not taken for theirs."""
+    files = tuple(
+        registry.File(f"set/one/{folder}/00.png", hashlib.sha256(folder.encode()).hexdigest(), 1)
+        for folder in ("raw", "drawn")
+    )
+    members = {"top/one/raw/00.png": b"raw", "top/one/drawn/00.png": b"drawn"}
+    packed = tmp_path / name
+    packed.write_bytes(pack(members | {"top/two/raw/00.png": b"another"}))
+    item = registry.Download(name, "sha256:", None, (), files)
+    unpacked = archives.unpack(packed, item, tmp_path)
+    assert [unpacked[file].read_bytes() for file in files] == [b"raw", b"drawn"]
+    packed.write_bytes(pack({"top/one/raw/00.png": b"raw"}))
+    with pytest.raises(downloading.WrongAnswer, match="without one/drawn/00.png"):
+        archives.unpack(packed, item, tmp_path)
 
 
 def with_field(archive: bytes, local: int, central: int, value: int) -> bytes:

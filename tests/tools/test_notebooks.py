@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
+from copy import deepcopy
 from html import unescape
 from pathlib import Path
 
@@ -491,6 +492,23 @@ def test_a_preview_keeps_to_its_limit_and_is_the_same_each_time():
     assert once == again
     assert len(base64.b64decode(once.data["image/png"])) <= LIMIT
     assert previews([once], "Noise") == [once]
+
+
+def test_a_picture_of_data_that_may_not_be_copied_leaves_no_preview():
+    from dlbook_notebooks import outputs
+    from nbformat.v4 import new_code_cell, new_notebook
+
+    png = io.BytesIO()
+    Image.new("RGB", (4, 4)).save(png, "PNG")
+    drawn = new_output("display_data", {"image/png": base64.b64encode(png.getvalue()).decode()})
+    tags = ([outputs.DRAWN], [outputs.DRAWN, outputs.UNSHOWN])
+    ran = new_notebook(cells=[new_code_cell(f"draw({k})", outputs=[drawn]) for k in range(2)])
+    old = deepcopy(ran)  # as an earlier build may have left it
+    new = new_notebook(
+        cells=[new_code_cell(f"draw({k})", metadata={"tags": tags[k]}) for k in range(2)]
+    )
+    outputs.fill(new, outputs.known(old), outputs.known(ran))
+    assert [len(cell.outputs) for cell in new.cells] == [1, 0]
 
 
 # --- the site that the links lead to ---

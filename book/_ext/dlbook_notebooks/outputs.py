@@ -12,6 +12,7 @@ from dlbook_notebooks.previews import previews
 
 COMPARED = "compare-output"
 DRAWN = "nbval-ignore-output"  # a cell that draws: nbval would miss its SVG among the outputs
+UNSHOWN = "no-preview"  # its picture shows data whose licence forbids a copy in this repository
 GLUE = "application/papermill.record/"
 
 
@@ -41,7 +42,8 @@ def known(node: NotebookNode | None) -> list[tuple[str, list[NotebookNode]]]:
 def fill(new: NotebookNode, *runs: list[tuple[str, list[NotebookNode]]]) -> None:
     """Give cells that are compared or draw their outputs.
 
-    They come from the last of `runs` whose code is the same up to there.
+    They come from the last of `runs` whose code is the same up to there. A cell tagged UNSHOWN
+    keeps its picture to the page: nothing of it is stored.
     """
     cells = [cell for cell in new.cells if _runs(cell)]
     for run in runs:
@@ -51,7 +53,7 @@ def fill(new: NotebookNode, *runs: list[tuple[str, list[NotebookNode]]]) -> None
             tags = cell.metadata.get("tags", [])
             if COMPARED in tags and outputs:
                 cell.outputs = list(_plain(outputs, cell))
-            elif DRAWN in tags:
+            elif DRAWN in tags and UNSHOWN not in tags:
                 cell.outputs = previews(outputs, cell.metadata.get("alt", ""))
     filled = [cell for cell in cells if cell.outputs]
     for count, cell in enumerate(filled, 1):
