@@ -117,8 +117,8 @@ def ctc_loss(log_p: Tensor, frames: Tensor, targets: Tensor, lengths: Tensor) ->
         targets: int64 (n, U), classes 0..K-2; those beyond a length are not read.
         lengths: (n,) how many of the U targets count, one at least.
 
-    Raises TypeError for targets of another type, ValueError where no path is long enough: each label takes a frame, and a blank stands
-    between equal ones. Source: as `ctc_alphas`.
+    Raises TypeError for targets of another type, ValueError where no path is long enough: each
+    label takes a frame, and a blank stands between equal ones. Source: as `ctc_alphas`.
     """
     n, T, K = check_shape(log_p, ["n", "T", "K"], "log_p").shape
     check_lengths(frames, n, T, "frames")
