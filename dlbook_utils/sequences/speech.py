@@ -72,8 +72,9 @@ def warp_costs(A: Tensor, a: Tensor, B: Tensor, b: Tensor) -> Tensor:
             costs = [C[cell] for cell in before if min(cell) >= 0]
             if costs:
                 C[i, j] += reduce(torch.minimum, costs)
-    rows, columns = torch.arange(p)[:, None], torch.arange(q)
-    return C[a[:, None] - 1, b - 1, rows, columns] / (a[:, None] + b)
+    a, b = a.to(C.device)[:, None], b.to(C.device)
+    rows, columns = (torch.arange(n, device=C.device) for n in (p, q))
+    return C[a - 1, b - 1, rows[:, None], columns] / (a + b)
 
 
 def collapse(path: Sequence[int], blank: int) -> list[int]:
