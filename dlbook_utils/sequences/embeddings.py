@@ -50,7 +50,7 @@ def pmi(N: Tensor, power: float = 1.0) -> Tensor:
     p = N / N.sum()
     q = N.sum(0) ** power
     chance = p.sum(1, keepdim=True) * (q / q.sum())  # (n, m)
-    return (p / chance).log()
+    return (p / chance).log_()
 
 
 def negative_sampling_loss(u: Tensor, v: Tensor, noise: Tensor) -> Tensor:
