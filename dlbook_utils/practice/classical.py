@@ -18,7 +18,9 @@ from dlbook_utils.page.devices import generator, seed_everything
 from dlbook_utils.page.guards import check_count, check_data, check_inputs, check_shape
 
 Stump = tuple[int, float, float, float]  # column, threshold, what is added below and above
-CHOICES = {  # a pair in (): from, to, drawn evenly by ratio; a list: one of its values
+CHOICES: dict[
+    str, dict[str, Any]
+] = {  # a pair in (): from, to, drawn evenly by ratio; a list: one of its values
     "linear": {"C": (1e-3, 1e2)},
     "SVM": {"C": (0.3, 100.0), "reach": (0.1, 10.0)},
     "neighbours": {"k": [1, 3, 5, 9, 15, 25], "closer": [False, True]},

@@ -35,7 +35,7 @@ SIZES = {"adult": (100, 1000, 10_000, 10**9), "pictures": (100, 1000, 10_000)}  
 
 def inputs(name: str, split: str) -> tuple[dict[str, Tensor], Tensor]:
     """The inputs of a set, by what they are made of, and its labels."""
-    part = data.load(NAMES[name], split)
+    part: Any = data.load(NAMES[name], split)
     if not part.real:
         sys.exit(f"{part.name}: the real data are not there")
     y = part.y.to(device())
@@ -47,7 +47,7 @@ def inputs(name: str, split: str) -> tuple[dict[str, Tensor], Tensor]:
 
 def digest(name: str) -> str:
     """The name of a data set, and the beginning of the SHA-256 of its training part."""
-    part = data.load(name)
+    part: Any = data.load(name)
     sha = hashlib.sha256(part.x.numpy().tobytes() + part.y.numpy().tobytes())
     return f"{name} train {sha.hexdigest()[:16]}"
 
@@ -117,7 +117,13 @@ def main(arguments: list[str]) -> None:
             if key in done or rival not in asked:
                 continue
             start = time.process_time()
-            row = {"key": key, "set": name, "features": features, "rival": rival, "n": n}
+            row: dict[str, Any] = {
+                "key": key,
+                "set": name,
+                "features": features,
+                "rival": rival,
+                "n": n,
+            }
             if untried:
                 row["setting"] = done[f"{name} {features} {rival} {before}"]["setting"]
             else:
