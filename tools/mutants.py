@@ -110,8 +110,8 @@ def _of(node: ast.AST, at, source: bytes) -> Iterator[Change]:
         yield Change(start, start + (1 if isinstance(node.op, ast.USub) else 3), "")
     elif isinstance(node, ast.Constant) and isinstance(node.value, (int, float)):  # bools, too
         start, end = at(node)
-        other = not node.value if isinstance(node.value, bool) else node.value + 1
-        yield Change(start, end, repr(other))
+        more = node.value + 1 if node.value + 1 != node.value else -node.value  # 1e30 + 1 is 1e30
+        yield Change(start, end, repr(not node.value if isinstance(node.value, bool) else more))
     elif isinstance(node, ast.Return) and node.value is not None:
         start, end = at(node)
         yield Change(start, end, "return None")

@@ -53,7 +53,7 @@ LEFTOVERS = {
     "option": r"^[ >]*:(label|name|class|alt|width|align):",
     "attributes": r"\{[.#][\w-]+[^{}\n]*\}",
     "footnote": r"\[\^[^\]]+\]",
-    "link to a source": r"\]\([^()\s]*\.md(#[^()\s]*)?\)",
+    "link to a source": r"\]\((?!https?:)[^()\s]*\.md(#[^()\s]*)?\)",
     "link to a label": r"\]\((?!https?:|mailto:|data:)[^()\s]*\)",
 }
 
