@@ -421,7 +421,13 @@ def test_a_command_that_is_ended_loses_an_epoch_at_most(tmp_path, sent, status):
     words += ["--out", str(tmp_path)]
 
     def start():
-        return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        return subprocess.Popen(
+            words,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # "&" ignores it
+        )
 
     killed = start()
     for line in killed.stdout:
