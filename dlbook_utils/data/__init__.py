@@ -39,9 +39,12 @@ __all__ = [
     "DataError",
     "Images",
     "Lines",
+    "Masked",
+    "Music",
     "Points",
     "Recordings",
     "Series",
+    "Table",
     "Text",
     "about",
     "available",
@@ -50,9 +53,6 @@ __all__ = [
     "load",
     "split",
     "validate",
-    "Music",
-    "Table",
-    "Masked",
 ]
 
 STAND_IN_NOTICE = "a stand-in is used"  # in the line that says so, for those who look for it
@@ -179,9 +179,7 @@ def ensure(name: str) -> bool:
         return False
 
 
-def _generated(
-    source: registry.Source, split: str, seed: int, n: int | None
-) -> Images | Points | Music | Table | Masked:
+def _generated(source: registry.Source, split: str, seed: int, n: int | None) -> Images | Points:
     """Made anew each time: the same seed gives the same samples, and train and test share none."""
     import torch
 

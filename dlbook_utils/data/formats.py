@@ -109,8 +109,10 @@ def _decoded(source: Source, get: Get) -> str:
 
 
 def _counted(source: Source, items: T, split: str = "all") -> T:
+    """The items, if they are as many as the split should have."""
     if len(items) != source.sizes[split]:
-        raise DataError(f"{source.name}: {len(items)} items, expected {source.sizes[split]}")
+        where = source.name if split == "all" else f"{source.name}/{split}"
+        raise DataError(f"{where}: {len(items)} items, expected {source.sizes[split]}")
     return items
 
 
@@ -227,9 +229,7 @@ def _adult_rows(source: Source, content: bytes, split: str) -> list[list[str]]:
     if lines and lines[0].startswith("|"):
         lines = lines[1:]
     rows = [[cell.strip() for cell in line.rstrip(".").split(",")] for line in lines]
-    if len(rows) != source.sizes[split]:
-        raise DataError(f"{source.name}/{split}: {len(rows)} rows, expected {source.sizes[split]}")
-    for number, row in enumerate(rows, 1):
+    for number, row in enumerate(_counted(source, rows, split), 1):
         if len(row) != len(ADULT_COLUMNS) + 1 or row[-1] not in source.classes:
             raise DataError(
                 f"{source.name}/{split}: row {number} has {len(row)} cells and ends in {row[-1]!r}"
@@ -241,10 +241,7 @@ def chorales(source: Source, get: Get, split: str) -> Music:
     """Chorales as JSON: for each part of the set a list of pieces, lists of chords of pitches."""
     parts = json.loads(_decoded(source, get))
     pieces = tuple(tuple(tuple(sorted(chord)) for chord in piece) for piece in parts.get(split, ()))
-    if len(pieces) != source.sizes[split]:
-        expected = source.sizes[split]
-        raise DataError(f"{source.name}/{split}: {len(pieces)} pieces, expected {expected}")
-    return Music(pieces, source.name)
+    return Music(_counted(source, pieces, split), source.name)
 
 
 def spoken(source: Source, get: Get, split: str) -> Recordings:

@@ -578,7 +578,7 @@ def test_the_odd_first_line_and_the_full_stops_of_adult_are_read():
 
 
 def test_rows_of_adult_that_are_none_are_refused():
-    with pytest.raises(registry.DataError, match="adult/test: 3 rows, expected 2"):
+    with pytest.raises(registry.DataError, match="adult/test: 3 items, expected 2"):
         read_adult("test", adult_files("Masters >50K."))
     with pytest.raises(registry.DataError, match="education is 'PhD', which no training row has"):
         read_adult("test", adult_files("PhD >50K."), 3)
@@ -626,7 +626,7 @@ def test_chorales():
     content = b'{"train": [[[64, 60], []]], "test": [[[62]]]}'
     music = formats.chorales(source, lambda file: content, "train")
     assert (music.pieces, music.real) == ((((60, 64), ()),), True)
-    with pytest.raises(registry.DataError, match="jsb-chorales/test: 1 pieces, expected 2"):
+    with pytest.raises(registry.DataError, match="jsb-chorales/test: 1 items, expected 2"):
         formats.chorales(source, lambda file: content, "test")
 
 
