@@ -231,8 +231,8 @@ def numeric_gradient(
     float64 the step should be near 1e-5. Not to be trusted within h of a kink.
     Raises TypeError unless x is an array of floating-point numbers.
     """
-    if getattr(x, "dtype", np.dtype(object)).kind != "f":
-        raise TypeError(f"x must be a NumPy array of floats, not {x!r}")
+    if getattr(x, "dtype", None) not in (np.float32, np.float64):
+        raise TypeError(f"x must be a NumPy array of float32 or float64, not {x!r}")
     x, gradient = x.copy(), np.zeros_like(x)
     for i in np.ndindex(x.shape):
         here = x[i]

@@ -17,6 +17,8 @@ from math import cos, pi, sqrt
 import torch
 from torch import Tensor
 
+from dlbook_utils.page.guards import check_count, check_inputs
+
 State = defaultdict[str, float | Tensor]
 Rate = float | Tensor
 
@@ -166,9 +168,10 @@ def newton_schulz(G: Tensor, steps: int = 5, dtype: torch.dtype = torch.bfloat16
     Near means between about 0.7 and 1.2, for singular values that are not tiny beside the largest.
     Computed in `dtype`, returned in that of G. Source: K. Jordan et al. (2024), "Muon".
     """
+    check_inputs(G, where="a gradient")
     X = G.to(dtype) if len(G) <= len(G.T) else G.T.to(dtype)
     X = X / X.norm().clamp(min=1e-7)
-    for _ in range(steps):
+    for _ in range(check_count(steps, "steps", 0)):
         A = X @ X.T
         B = torch.addmm(A, A, A, beta=-4.7750, alpha=2.0315)
         X = torch.addmm(X, B, X, beta=3.4445)

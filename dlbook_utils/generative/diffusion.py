@@ -19,9 +19,12 @@ from torch import Generator, Tensor, nn
 from dlbook_utils.foundations.optimisation import cosine, warm_up
 from dlbook_utils.page.devices import generator
 from dlbook_utils.page.guards import (
+    check_between,
     check_count,
+    check_finite,
     check_inputs,
     check_loss,
+    check_shape,
     check_sides,
     progress,
 )
@@ -100,6 +103,12 @@ def step_back(
     return b.sqrt() * x0 + kept * eps + sigma * z
 
 
+def top_level(abar: Tensor) -> int:
+    """Return T of a schedule abar (T + 1,). Raises like `check_shape` for anything else."""
+    check_inputs(check_shape(abar, ["T + 1"], "abar"), where="abar")
+    return check_count(len(abar) - 1, "T")
+
+
 @torch.no_grad()
 def go_back(
     denoise: Callable[[Tensor, Tensor], Tensor],
@@ -114,8 +123,9 @@ def go_back(
     `denoise` maps (x, t) to an estimate of the data, t being a level (0-d, int64). The generator
     `draw` is used where eta > 0. Raises ValueError unless steps is in 1..T.
     """
-    check_count(steps, "steps", 1, len(abar) - 1)
-    times = torch.linspace(len(abar) - 1, 0, steps + 1).round().long()
+    T = top_level(abar)
+    check_count(steps, "steps", 1, T)
+    times = torch.linspace(T, 0, steps + 1).round().long()
     for t, s in zip(times[:-1], times[1:]):
         z: Tensor | float = 0.0
         if eta > 0:
@@ -127,6 +137,8 @@ def go_back(
 
 def wave_features(u: Tensor, d: int) -> Tensor:
     """Return sines and cosines (n, d) of numbers u (n,) in [0, 1], from fast waves to slow ones."""
+    if d < 2 or d % 2:
+        raise ValueError(f"sines and cosines come in pairs, got d = {d}")
     rates = torch.exp(-log(10_000) * torch.arange(0, d, 2) / d).to(u)
     angles = 1000 * u[:, None] * rates
     return torch.cat([angles.sin(), angles.cos()], 1)
@@ -179,7 +191,7 @@ class DenoisingUNet(nn.Module):
         super().__init__()
         self.classes, self.T, self.d = classes, check_count(T, "T"), d
         self.level = nn.Sequential(nn.Linear(d, d), nn.SiLU(), nn.Linear(d, d))
-        self.label = nn.Embedding(classes + 1, d)
+        self.label = nn.Embedding(check_count(classes, "classes", 0) + 1, d)
         self.start = nn.Conv2d(c, width, 3, padding=1)
         self.down = TimedBlock(width, width, d)
         self.shrink = nn.Conv2d(width, 2 * width, 3, stride=2, padding=1)
@@ -192,11 +204,11 @@ class DenoisingUNet(nn.Module):
 
     def forward(self, x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
         check_sides(x, 2)
-        n = len(x)
         if y is None:
-            y = torch.full((n,), self.classes, device=x.device)
-        u = (t.to(x) / self.T).expand(n)
-        e = self.level(wave_features(u, self.d)) + self.label(y)
+            y = torch.full((len(x),), self.classes, device=x.device)
+        check_between(t, 0, self.T, "levels")
+        u = (t.to(x.device) / self.T).expand(len(x))  # not in half
+        e = self.level(wave_features(u, self.d).to(x)) + self.label(y)
         e = F.silu(e)  # (n, d)
         fine = self.down(self.start(x), e)  # (n, width, h, w)
         h = self.shrink(fine)  # (n, 2 width, h / 2, w / 2)
@@ -235,12 +247,12 @@ def fit_diffusion(
     point (images in bytes: use .inputs()), ValueError for no data or another number of labels.
     """
     check_inputs(x, y)
-    g, losses = generator(seed), []
+    T, g, losses = top_level(abar), generator(seed), []
     adam = torch.optim.Adam(net.parameters(), lr, fused=True)
     average = copy.deepcopy(net).requires_grad_(False)
     for step in progress(range(1, steps + 1), "steps"):
         idx = torch.randint(len(x), (size,), generator=g)
-        t = torch.randint(1, len(abar), (size,), generator=g)
+        t = torch.randint(1, T + 1, (size,), generator=g)
         x0, told = x[idx], None if y is None else y[idx]
         eps = torch.randn(x0.shape, generator=g).to(x0)
         hidden = torch.rand(size, generator=g) < drop
@@ -302,8 +314,9 @@ def precision_coverage(fake: Tensor, real: Tensor, k: int = 5) -> tuple[float, f
     T. Kynkäänniemi et al. (2019), arXiv:1904.06991; M. F. Naeem et al. (2020), arXiv:2002.09797.
     """
     check_count(k, "k", 1, len(real) - 1)
-    if not (fake.isfinite().all() and real.isfinite().all()):
-        raise ValueError("features must be finite numbers, not NaN")
+    for name, features in (("fake", fake), ("real", real)):
+        check_inputs(check_shape(features, ["n", "d"], name), where=name)
+        check_finite(features, name)
     radius = torch.cdist(real, real).kthvalue(k + 1, dim=1).values  # itself is the first
     inside = torch.cdist(fake, real) <= radius  # (m, n)
     met = inside.any(1), inside.any(0)

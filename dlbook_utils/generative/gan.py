@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from dlbook_utils.foundations.linear import fit
 from dlbook_utils.foundations.optimisation import cosine
 from dlbook_utils.page.devices import generator, seed_everything
-from dlbook_utils.page.guards import check_inputs, check_loss, progress
+from dlbook_utils.page.guards import check_count, check_inputs, check_loss, progress
 from dlbook_utils.vision.cnn import ConvNet
 
 
@@ -39,7 +39,7 @@ def one_step(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
 
 def power_iteration(W: Tensor, v: Tensor, steps: int = 1) -> Tensor:
     """Turn v (..., d, 1) towards the direction that W (..., m, d) stretches most; length 1."""
-    for _ in range(steps):
+    for _ in range(check_count(steps, "steps", 0)):
         v = F.normalize(W.mT @ (W @ v), dim=-2)
     return v
 

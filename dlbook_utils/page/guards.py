@@ -118,6 +118,32 @@ def check_state(state: Any, *like: Tensor) -> Any:
     return state[0] if len(like) == 1 else tuple(state)
 
 
+def check_finite(x: Tensor, name: str = "x") -> Tensor:
+    """Return x if all its numbers are finite; raise ValueError for NaN and infinities."""
+    if not x.isfinite().all():
+        bad = int((~x.isfinite()).sum())
+        raise ValueError(f"{name} must be finite: {bad} of {x.numel()} numbers are NaN or infinite")
+    return x
+
+
+def check_ids(ids: Tensor, K: int, name: str = "ids") -> Tensor:
+    """Return ids if they are int64 in 0..K-1; an index below 0 would count from the end.
+
+    Raises TypeError for another type, ValueError for a value out of range.
+    """
+    if not isinstance(ids, Tensor) or ids.dtype != torch.int64:
+        raise TypeError(f"{name} must be int64, not {getattr(ids, 'dtype', type(ids).__name__)}")
+    return check_between(ids, 0, K - 1, name)
+
+
+def check_between(x: Tensor, low: float, high: float, name: str = "x") -> Tensor:
+    """Return x if all its numbers lie in low..high, both included; else raise ValueError."""
+    if x.numel() and not (x.min() >= low and x.max() <= high):  # so NaN is refused, too
+        least, most = (end.item() for end in torch.aminmax(x))
+        raise ValueError(f"{name} must lie in {low}..{high}, found {least}..{most}")
+    return x
+
+
 def check_sides(x: Tensor, step: int) -> None:
     """Raise ValueError unless x holds images (n, c, h, w) whose sides are multiples of `step`."""
     if x.ndim != 4 or x.shape[2] % step or x.shape[3] % step:

@@ -15,7 +15,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dlbook_utils.page.devices import generator, seed_everything
-from dlbook_utils.page.guards import check_count, check_data, check_inputs, check_shape
+from dlbook_utils.page.guards import (
+    check_count,
+    check_data,
+    check_finite,
+    check_inputs,
+    check_shape,
+)
 
 Stump = tuple[int, float, float, float]  # column, threshold, what is added below and above
 CHOICES: dict[
@@ -80,6 +86,7 @@ def best_stump(X: Tensor, r: Tensor) -> tuple[int, float]:
     check_shape(X, ["n", "d"], "X")
     check_shape(r, [len(X)], "r")
     check_inputs(r, where="r")
+    check_finite(r, "r")
     V, order = X.sort(0)
     left = r[order].cumsum(0)[:-1]  # (n - 1, d)
     k = torch.arange(1, len(X)).to(r)[:, None]
@@ -124,6 +131,7 @@ def boosted_scores(X: Tensor, first: float, stumps: list[Stump]) -> Tensor:
     """Return the scores (n,) of rows X (n, d): the first one, and what each stump adds to it."""
     check_inputs(X)
     check_shape(X, ["n", "d"], "X")
+    check_finite(X, "X")
     z = torch.full_like(X[:, 0], first)
     for j, t, low, high in stumps:
         z = z + torch.where(X[:, j] > t, high, low)

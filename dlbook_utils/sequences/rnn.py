@@ -14,7 +14,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dlbook_utils.page.guards import check_count, check_labels, check_state
+from dlbook_utils.page.guards import (
+    check_count,
+    check_ids,
+    check_labels,
+    check_shape,
+    check_state,
+)
 
 IGNORED = -100  # the target that PyTorch's cross-entropy leaves out
 
@@ -63,6 +69,7 @@ def contexts(x: Tensor, order: int) -> list[Tensor]:
 
     Before the first place stands the mark, id 0. An empty list for order 0.
     """
+    check_shape(x, ["n", "T"], "ids")
     return [F.pad(x, (lag, 0))[:, : x.shape[1]] for lag in range(order)]
 
 
@@ -79,12 +86,15 @@ class Ngrams(nn.Module):
         super().__init__()
         self.order = check_count(order, "order", 0)
         here = y != IGNORED
+        check_ids(x, K)
+        check_ids(y[here], K, "targets")
         places = [*(c[here] for c in contexts(x, order)), y[here]]
         counts = torch.full((K,) * (order + 1), float(smoothing), device=x.device)
         counts.index_put_(tuple(places), counts.new_ones(()), accumulate=True)
         self.register_buffer("log_p", (counts / counts.sum(-1, keepdim=True)).log())
 
     def forward(self, x: Tensor) -> Tensor:
+        check_ids(x, len(self.log_p))
         if self.order == 0:
             return self.log_p.expand(*x.shape, -1)
         return self.log_p[tuple(contexts(x, self.order))]

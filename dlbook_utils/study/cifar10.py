@@ -25,6 +25,9 @@ def chance_of_match(p: float, r: float, f: float, half: float = 0.005, fine: int
 
     Precision and recall take `fine` values each, evenly, up to `half` away from what is printed.
     """
+    if not all(0 <= share <= 1 for share in (p, r, f, half)):
+        raise ValueError(f"p, r, f and half must be in [0, 1], got {(p, r, f, half)}")
+    check_count(fine, "fine")
     inside = (np.arange(fine) + 0.5) / fine * 2 * half - half
     P, R = np.meshgrid(p + inside, r + inside)
     return float((np.abs(2 * P * R / (P + R) - f) < 0.0005).mean())

@@ -12,6 +12,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from dlbook_utils.page.guards import check_count
+
 PAD = 0  # the id that fills up short sequences
 
 
@@ -44,10 +46,11 @@ def sinusoids(T: int, d: int, base: float = 10_000.0) -> Tensor:
 
     The rates fall from 1 to nearly 1 / base. Raises ValueError unless d is even.
     """
-    if d % 2:
+    if check_count(d, "d", 0) % 2:
         raise ValueError(f"sines and cosines come in pairs, got d = {d}")
     rates = base ** (-torch.arange(0, d, 2) / d)
-    angles = torch.arange(T)[:, None] * rates  # (T, d / 2)
+    places = torch.arange(check_count(T, "T", 0))
+    angles = places[:, None] * rates  # (T, d / 2)
     return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)
 
 
@@ -221,6 +224,7 @@ class Transformer(nn.Module):
         places: Callable[[int, int], Tensor] = sinusoids,
     ):
         super().__init__()
+        check_count(depth, "depth", 0)
         self.source = TokenEmbedding(sources, d, places)
         self.target = TokenEmbedding(targets, d, places)
         settings = d, heads, hidden, phi, pre
@@ -231,8 +235,7 @@ class Transformer(nn.Module):
 
     def encode(self, source: Tensor) -> tuple[Tensor, Tensor]:
         """Return the memory (n, S, d) and its mask, True where the source is not PAD."""
-        mask = (source != PAD)[:, None, None]  # for all heads and all queries
-        x = self.source(source)
+        x, mask = self.source(source), (source != PAD)[:, None, None]
         for block in self.encoder:
             x = block(x, mask)
         return self.norms[0](x), mask

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dlbook_utils.page.guards import check_shape
+from dlbook_utils.page.guards import check_count, check_shape
 from dlbook_utils.transformers.transformer import EncoderBlock
 
 
@@ -74,8 +74,8 @@ class ViT(nn.Module):
         places: bool = True,
     ):
         super().__init__()
-        if P < 1 or side % P or pool not in ("class", "mean"):
-            raise ValueError(f"patches of {P} tile {side}? pool is {pool!r}?")
+        if P < 1 or side % P or depth < 0 or pool not in ("class", "mean"):
+            raise ValueError(f"{P=} should tile {side=}; {depth=}, {pool=}")
         self.P, self.pool, self.shape = P, pool, ["n", channels, side, side]
         self.embed = nn.Linear(channels * P * P, d)
         self.token = nn.Parameter(torch.zeros(int(pool == "class"), d))
@@ -126,7 +126,7 @@ def attention_distance(weights: Tensor, P: int) -> Tensor:
     if len(grid) ** 2 != N:
         raise ValueError(f"{N} patches make no square image")
     check_shape(weights, ["n", "heads", N, N], "weights")
-    at = P * torch.cartesian_prod(grid, grid).to(weights)
+    at = check_count(P, "P") * torch.cartesian_prod(grid, grid).to(weights)
     share = weights / weights.sum(-1, keepdim=True)
     return (share * torch.cdist(at, at)).sum(-1).mean((0, 2))
 
@@ -137,6 +137,7 @@ def rollout(maps: Sequence[Tensor]) -> Tensor:
     `maps` are the weights (n, heads, T, T) of the blocks from the first to the last.
     Source: S. Abnar, W. Zuidema (2020), arXiv:2005.00928.
     """
+    check_count(len(maps), "the number of maps")
     past = torch.eye(maps[0].shape[-1]).to(maps[0])
     shares = past
     for weights in maps:

@@ -66,7 +66,7 @@ def test_patches_come_row_by_row_and_can_be_put_together():
 def test_patches_must_tile():
     with pytest.raises(ValueError, match="patches of 4 do not tile 8 by 6"):
         patches_of(torch.zeros(1, 1, 8, 6), 4)
-    with pytest.raises(ValueError, match="patches of 3 tile 8"):
+    with pytest.raises(ValueError, match="P=3 should tile side=8"):
         ViT(8, 3, 12, 3, 20, 2)
     with pytest.raises(ValueError, match="'max'"):
         ViT(8, 4, 12, 3, 20, 2, pool="max")
