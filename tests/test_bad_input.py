@@ -432,6 +432,9 @@ def enter():
     ask(p + "check_batches", nn.Linear(4, 3), f(6, 4), 2)
     ask(p + "check_shape", f(6, 4), (6, 4))
     ask(p + "check_boxes", f(6, 4), (6, 4), "boxes")
+    ask(p + "check_finite", f(6, 4), "x")
+    ask(p + "check_ids", ints(6), 3, "ids")
+    ask(p + "check_between", f(6, 4).abs(), 0, 9, "x")
     ask(p + "check_state", f(6, 4), f(6, 4))
     ask(p + "check_sides", f(2, 1, 4, 4), 2)
     ask(p + "widened", f(4))
@@ -522,7 +525,7 @@ WORDS = {  # what a message about a variant of this kind may name, beside the va
     "half": r"half|float|dtype|bfloat16|precision",
     "numpy": r"$^",
     "nan": r"nan|not a number|finite|integer|converge|singular",
-    "too large": r"nan|inf|finite|large|converge|singular",
+    "too large": r"nan|inf|finite|large|converge|singular|must lie in",
     "out of range": r"-\d|range|negative|non-negative|\d",
 }
 OBSCURE = re.compile(  # Python's words about its own business
@@ -724,7 +727,7 @@ EXCUSED = {  # "function argument variant": why it may pass
     r"transformers\.language_models\.merge [12] .*": "any pair, any new id",
     r"page\.devices\.budget .*": "hands on whatever it is given",
     r"page\.guards\.check_(shape|boxes|state|data|inputs|sides|batches|labels|lengths|scores|count|"
-    r"loss|number) "
+    r"loss|number|finite|between|ids) "
     r".*": "a guard asks what its name says, and nothing else: tests/page/test_guards.py",
     r"page\.guards\.widened .*": "any tensor",
     r"page\.plotting\.decision_regions 2 .*": "labels take colours in turn, whatever their numbers",

@@ -106,6 +106,7 @@ def step_back(
 def top_level(abar: Tensor) -> int:
     """Return T of a schedule abar (T + 1,). Raises like `check_shape` for anything else."""
     check_inputs(check_shape(abar, ["T + 1"], "abar"), where="abar")
+    check_between(abar, 0, 1, "abar")
     return check_count(len(abar) - 1, "T")
 
 

@@ -138,8 +138,8 @@ def check_ids(ids: Tensor, K: int, name: str = "ids") -> Tensor:
 
 def check_between(x: Tensor, low: float, high: float, name: str = "x") -> Tensor:
     """Return x if all its numbers lie in low..high, both included; else raise ValueError."""
-    if x.numel() and not (x.min() >= low and x.max() <= high):  # so NaN is refused, too
-        least, most = (end.item() for end in torch.aminmax(x))
+    least, most = (end.item() for end in torch.aminmax(x)) if x.numel() else (low, high)
+    if not (least >= low and most <= high):  # so NaN is refused, too
         raise ValueError(f"{name} must lie in {low}..{high}, found {least}..{most}")
     return x
 

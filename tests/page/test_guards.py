@@ -156,3 +156,20 @@ def test_lengths_are_whole_and_in_range():
     ):
         with pytest.raises(error, match=message):
             guards.check_lengths(wrong, 2, 3, "frames")
+
+
+def test_numbers_are_finite_ids_are_known_and_shares_lie_between():
+    assert guards.check_finite(X) is X
+    with pytest.raises(ValueError, match="r must be finite: 2 of 3 numbers"):
+        guards.check_finite(torch.tensor([1.0, float("nan"), float("inf")]), "r")
+    assert guards.check_ids(Y, 4) is Y
+    with pytest.raises(ValueError, match=r"ids must lie in 0\.\.3, found -1\.\.2"):
+        guards.check_ids(Y - 1, 4)
+    with pytest.raises(ValueError, match=r"targets must lie in 0\.\.3, found 1\.\.4"):
+        guards.check_ids(Y + 1, 4, "targets")
+    with pytest.raises(TypeError, match="int64, not torch.float32"):
+        guards.check_ids(X, 4)
+    assert guards.check_ids(Y[:0], 4).numel() == 0
+    assert guards.check_between(X, -9, 9) is X
+    with pytest.raises(ValueError, match=r"levels must lie in 0\.\.1, found nan\.\.nan"):
+        guards.check_between(torch.tensor([0.5, float("nan")]), 0, 1, "levels")
