@@ -49,8 +49,8 @@ PROSE = {
     ),
 }
 LITERAL = {
-    *("bibliography", "claims", "code", "code-block", "code-cell", "csv-table", "eval-rst", "glue"),
-    *("glue:figure", "iframe", "image", "include", "list-table", "literalinclude", "math"),
+    *("api", "bibliography", "claims", "code", "code-block", "code-cell", "csv-table", "eval-rst"),
+    *("glue", "glue:figure", "iframe", "image", "include", "list-table", "literalinclude", "math"),
     *("mermaid", "only", "raw", "raw-cell", "sourcecode", "table", "tableofcontents", "toctree"),
 }
 

@@ -2,6 +2,7 @@
 
 SHA-256 and sizes are those of the published files. A mirror is listed only where there are
 grounds to believe that it serves the same bytes; the digest decides in any case:
+
 - Fashion-MNIST: the authors' bucket (torchvision's address), their GitHub repository, and the
   copy that Keras loads, which reports the same sizes;
 - CIFAR-10: the author's host has been very slow since June 2026 (pytorch/vision issue 9536), so

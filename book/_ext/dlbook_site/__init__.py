@@ -8,7 +8,17 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-PARTS = ("claims", "folding", "helpers", "maths", "minutes", "page", "pictures", "references")
+PARTS = (
+    "api",
+    "claims",
+    "folding",
+    "helpers",
+    "maths",
+    "minutes",
+    "page",
+    "pictures",
+    "references",
+)
 
 
 def setup(app: Any) -> dict[str, Any]:
