@@ -73,7 +73,7 @@ def check_shape(x: Tensor, shape: Sequence[Any], name: str = "x") -> Tensor:
 
 
 def check_boxes(boxes: Tensor, shape: Sequence[Any], name: str = "boxes") -> Tensor:
-    """Return boxes (..., 4) if they are left, top, right and bottom of this shape; see `check_shape`.
+    """Return boxes (..., 4) if they are left, top, right, bottom, of this shape (`check_shape`).
 
     Raises TypeError for whole numbers too, as in bytes 3 - 5 is 254, and ValueError for NaN and for
     boxes that end before they begin, as those of a left, top, width and height may.

@@ -45,7 +45,8 @@ def generalised_iou(a: Tensor, b: Tensor) -> Tensor:
     """Return the generalised intersection over union of boxes a and b (..., 4), one by one.
 
     From -1 for small boxes far apart to 1 for equal ones. Raises ValueError unless the two have
-    one shape and no box ends before it begins. Source: H. Rezatofighi et al. (2019), arXiv:1902.09630.
+    one shape and no box ends before it begins.
+    Source: H. Rezatofighi et al. (2019), arXiv:1902.09630.
     """
     check_boxes(b, [*check_boxes(a, [..., 4], "a").shape], "b")
     shared = shared_area(a, b)
