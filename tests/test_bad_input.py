@@ -431,7 +431,7 @@ def enter():
     ask(p + "check_count", 3, "n")
     ask(p + "check_batches", nn.Linear(4, 3), f(6, 4), 2)
     ask(p + "check_shape", f(6, 4), (6, 4))
-    ask(p + "check_boxes", f(6, 4), (6, 4), "boxes")
+    ask(p + "check_boxes", torch.cat([f(6, 2), f(6, 2) + 1], 1), (6, 4), "boxes")
     ask(p + "check_finite", f(6, 4), "x")
     ask(p + "check_ids", ints(6), 3, "ids")
     ask(p + "check_between", f(6, 4).abs(), 0, 9, "x")

@@ -131,6 +131,18 @@ REFUSED = {
         ValueError,
         "boxes hold NaN: 8 of 8 numbers",
     ),
+    "boxes with a width and a height": (
+        lambda: detection.generalised_iou(
+            torch.tensor([[20.0, 20, 5, 5]]), torch.tensor([[20.0, 20, 25, 25]])
+        ),
+        ValueError,
+        "a must be left, top, right, bottom: one ends before it begins",
+    ),
+    "a focal loss for percentages": (
+        lambda: detection.focal_loss(draw(4), torch.tensor([0.0, 100, 0, 100])),
+        ValueError,
+        r"targets must lie in 0\.\.1, found 0\.0\.\.100\.0",
+    ),
     # foundations
     "labels in a column": (
         lambda: regularisation.smoothed_loss(draw(4, 3), torch.zeros(4, 1, dtype=torch.int64)),

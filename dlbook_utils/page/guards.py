@@ -73,14 +73,17 @@ def check_shape(x: Tensor, shape: Sequence[Any], name: str = "x") -> Tensor:
 
 
 def check_boxes(boxes: Tensor, shape: Sequence[Any], name: str = "boxes") -> Tensor:
-    """Return boxes (..., 4) if they are floating-point numbers of this shape; see `check_shape`.
+    """Return boxes (..., 4) if they are left, top, right, bottom, of this shape (`check_shape`).
 
-    Raises TypeError for whole numbers too, as in bytes 3 - 5 is 254, and ValueError for NaN.
+    Raises TypeError for whole numbers too, as in bytes 3 - 5 is 254, and ValueError for NaN and for
+    boxes that end before they begin, as those of a left, top, width and height may.
     """
     if not check_shape(boxes, shape, name).is_floating_point():
         raise TypeError(f"{name} must be floating-point numbers, not {boxes.dtype}")
     if boxes.isnan().any():
         raise ValueError(f"{name} hold NaN: {int(boxes.isnan().sum())} of {boxes.numel()} numbers")
+    if (boxes[..., 2:] < boxes[..., :2]).any():
+        raise ValueError(f"{name} must be left, top, right, bottom: one ends before it begins")
     return boxes
 
 

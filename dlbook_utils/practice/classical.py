@@ -47,6 +47,7 @@ def gradient_cells(x: Tensor, cell: int = 4, bins: int = 9) -> Tensor:
     """
     check_inputs(x, where="pictures")
     check_shape(x, ["n", 1, "h", "w"], "pictures")
+    check_finite(x, "pictures")
     check_count(cell, "cell", 1, min(x.shape[2:]))
     check_count(bins, "bins", 1, 180)
     across, down = torch.zeros_like(x), torch.zeros_like(x)
@@ -84,6 +85,7 @@ def best_stump(X: Tensor, r: Tensor) -> tuple[int, float]:
     """
     check_inputs(X)
     check_shape(X, ["n", "d"], "X")
+    check_finite(X, "X")
     check_shape(r, [len(X)], "r")
     check_inputs(r, where="r")
     check_finite(r, "r")
@@ -108,6 +110,7 @@ def boost_stumps(X: Tensor, y: Tensor, rounds: int, rate: float = 0.1) -> tuple[
     Source: J. H. Friedman (2001), doi:10.1214/aos/1013203451.
     """
     check_data(X, y)
+    check_shape(X, ["n", "d"], "X")
     check_count(rounds, "rounds")
     share = y.double().mean().item()
     if not (0 < share < 1 and ((y == 0) | (y == 1)).all() and rate > 0):
@@ -134,6 +137,7 @@ def boosted_scores(X: Tensor, first: float, stumps: list[Stump]) -> Tensor:
     check_finite(X, "X")
     z = torch.full_like(X[:, 0], first)
     for j, t, low, high in stumps:
+        check_count(j, "a stump's column", 0, X.shape[1] - 1)
         z = z + torch.where(X[:, j] > t, high, low)
     return z
 
@@ -200,8 +204,10 @@ def classical_model(name: str, X: Tensor, setting: dict[str, Any], seed: int = 0
     if name == "linear":
         return linear_model.LogisticRegression(C=s["C"], max_iter=1000)
     if name == "SVM":
-        gamma = 1 / (s["reach"] * X[0].numel() * X.var().item())
-        return svm.SVC(C=s["C"], gamma=gamma)
+        width = s["reach"] * X[0].numel() * X.var().item()
+        if not width > 0:
+            raise ValueError(f"an SVM takes rows that differ and a reach above 0, got {s['reach']}")
+        return svm.SVC(C=s["C"], gamma=1 / width)
     if name == "neighbours":
         weights = "distance" if s["closer"] else "uniform"
         return neighbors.KNeighborsClassifier(min(s["k"], len(X)), weights=weights)

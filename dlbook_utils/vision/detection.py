@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dlbook_utils.page.guards import check_boxes, check_count, check_shape
+from dlbook_utils.page.guards import check_between, check_boxes, check_count, check_shape
 
 
 def box_area(boxes: Tensor) -> Tensor:
@@ -31,8 +31,8 @@ def shared_area(a: Tensor, b: Tensor) -> Tensor:
 def pair_iou(a: Tensor, b: Tensor) -> Tensor:
     """Return intersection over union of each box of a (..., m, 4) with each of b (..., k, 4).
 
-    The result is (..., m, k), and equals torchvision.ops.box_iou. Raises ValueError for other
-    shapes.
+    The result is (..., m, k), and equals torchvision.ops.box_iou: NaN for two boxes without area,
+    too. Raises ValueError for other shapes and for boxes that end before they begin.
     """
     check_boxes(a, [..., "m", 4], "a")
     check_boxes(b, [..., "k", 4], "b")
@@ -45,7 +45,8 @@ def generalised_iou(a: Tensor, b: Tensor) -> Tensor:
     """Return the generalised intersection over union of boxes a and b (..., 4), one by one.
 
     From -1 for small boxes far apart to 1 for equal ones. Raises ValueError unless the two have
-    one shape. Source: H. Rezatofighi et al. (2019), arXiv:1902.09630.
+    one shape and no box ends before it begins.
+    Source: H. Rezatofighi et al. (2019), arXiv:1902.09630.
     """
     check_boxes(b, [*check_boxes(a, [..., 4], "a").shape], "b")
     shared = shared_area(a, b)
@@ -60,12 +61,13 @@ def focal_loss(z: Tensor, target: Tensor, gamma: float = 2.0, alpha: float = 0.2
     """Return the focal loss of each score z for targets 0 or 1 of the same shape.
 
     `alpha` weights the targets that are 1, 1 - alpha those that are 0; `gamma` 0 leaves the
-    weighted cross-entropy. Raises ValueError for other shapes, a gamma below 0 and an alpha
-    outside 0 to 1. Source: T.-Y. Lin et al. (2017), arXiv:1708.02002.
+    weighted cross-entropy. Raises ValueError for other shapes, a gamma below 0, and a target or an
+    alpha outside 0 to 1. Source: T.-Y. Lin et al. (2017), arXiv:1708.02002.
     """
     check_shape(target, [*check_shape(z, [...], "z").shape], "target")
     if not (gamma >= 0 and 0 <= alpha <= 1):
         raise ValueError(f"gamma >= 0, alpha in 0..1: {gamma}, {alpha}")
+    check_between(target, 0, 1, "targets")
     p = torch.sigmoid(z)
     right = p * target + (1 - p) * (1 - target)
     weight = alpha * target + (1 - alpha) * (1 - target)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from dlbook_utils.page.devices import generator
 from dlbook_utils.page.guards import (
+    check_between,
     check_count,
     check_number,
     check_shape,
@@ -46,9 +47,13 @@ def mask_iou(guess: Tensor, truth: Tensor) -> Tensor:
 
 
 def best_threshold(p: Tensor, truth: Tensor, cuts: int = 20) -> float:
-    """Return which of 1/cuts, 2/cuts, ... below 1 cuts p (n, h, w) with the best mean IoU."""
+    """Return which of 1/cuts, 2/cuts, ... below 1 cuts p (n, h, w) with the best mean IoU.
+
+    Raises ValueError for p outside 0 to 1, such as scores.
+    """
     check_shape(p, list(truth.shape), "p")
     check_number(p.sum(), "probabilities")
+    check_between(p, 0, 1, "p")
     grid = [k / cuts for k in range(1, check_count(cuts, "cuts", 2))]
     return max(grid, key=lambda t: mask_iou(p > t, truth).mean().item())
 
@@ -115,11 +120,15 @@ def draw_crops(both: Tensor, n: int, size: int, draw: torch.Generator) -> Tensor
 
 def bend(batch: Tensor, far: float, draw: torch.Generator, knots: int = 3) -> Tensor:
     """Return squares (n, c, s, s) bent smoothly: at knots x knots places they are moved by `far`
-    pixels (standard deviation), in between by a cubic through these.
+    pixels (standard deviation), in between by a cubic through these. Raises ValueError for a `far`
+    that is negative or no number, and for squares of one pixel.
     """
     check_shape(batch, ["n", "c", batch.shape[-1], "s"], "squares")
     n, _, s, _ = batch.shape
     check_count(knots, "knots", 2)
+    check_count(s, "side", 2)
+    if not 0 <= far < torch.inf:
+        raise ValueError(f"far is a distance in pixels, got {far}")
     shift = far * torch.randn(n, 2, knots, knots, generator=draw)
     shift = F.interpolate(shift, (s, s), mode="bicubic", align_corners=True)
     lines = torch.linspace(-1, 1, s)
@@ -129,8 +138,12 @@ def bend(batch: Tensor, far: float, draw: torch.Generator, knots: int = 3) -> Te
 
 
 def soft_dice_loss(scores: Tensor, y: Tensor) -> Tensor:
-    """Return 1 minus the Dice score of probabilities and masks y (n, k, h, w), mean over k."""
+    """Return 1 minus the Dice score of probabilities and masks y (n, k, h, w), mean over k.
+
+    Raises ValueError for other shapes and for masks outside 0 to 1.
+    """
     check_shape(y, list(check_shape(scores, ["n", "k", "h", "w"], "scores").shape), "masks")
+    check_between(y, 0, 1, "masks")
     p = scores.sigmoid()
     both = (p * y).sum((0, 2, 3))
     return 1 - ((2 * both + 1) / ((p + y).sum((0, 2, 3)) + 1)).mean()

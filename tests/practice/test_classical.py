@@ -124,6 +124,34 @@ def test_settings_are_drawn_from_the_choices_and_repeat(name):
         assert all(map(inside, values)) if inside else set(values) <= set(among)
 
 
+@pytest.mark.parametrize(
+    ("message", "call"),
+    [
+        ("X must be finite", lambda: best_stump(spoilt(9, 3), draw(9))),
+        ("X must be finite", lambda: boost_stumps(spoilt(9, 3), torch.arange(9) % 2, 2)),
+        (r"X must have shape \(n, d\), got \(9,\)",
+         lambda: boost_stumps(draw(9), torch.arange(9) % 2, 2)),
+        ("pictures must be finite", lambda: hog_features(spoilt(1, 1, 8, 8))),
+        (r"a stump's column must be in 0\.\.2, got -1",
+         lambda: boosted_scores(draw(9, 3), 0.0, [(-1, 0.0, 1.0, 2.0)])),
+        ("rows that differ and a reach above 0, got 1",
+         lambda: classical_model("SVM", torch.ones(9, 3), {"C": 1.0, "reach": 1})),
+        ("rows that differ and a reach above 0, got 0",
+         lambda: classical_model("SVM", draw(9, 3), {"C": 1.0, "reach": 0})),
+    ],
+)  # fmt: skip
+def test_what_makes_no_sense_is_refused(message, call):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def spoilt(*shape):
+    """Return random numbers, one of which is none."""
+    x = draw(*shape)
+    x.view(-1)[1] = torch.nan
+    return x
+
+
 def test_a_rival_that_is_none_is_refused():
     with pytest.raises(ValueError, match="no rival 'trees', expected one of linear, SVM"):
         draw_settings("trees", 3)

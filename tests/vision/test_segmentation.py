@@ -143,6 +143,12 @@ def test_training_learns_dark_walls_and_refuses_what_is_no_number():
         ("masks", lambda: soft_dice_loss(draw(1, 2, 8, 8), draw(1, 1, 8, 8))),
         ("knots", lambda: bend(draw(1, 2, 8, 8), 1.0, generator(0), 1)),
         ("squares", lambda: bend(draw(1, 2, 8, 9), 1.0, generator(0))),
+        ("side must be 2 or more, got 1", lambda: bend(draw(1, 2, 1, 1), 1.0, generator(0))),
+        ("distance in pixels, got -2", lambda: bend(draw(1, 2, 8, 8), -2, generator(0))),
+        ("distance in pixels, got nan", lambda: bend(draw(1, 2, 8, 8), np.nan, generator(0))),
+        (r"masks must lie in 0\.\.1, found 0\.0\.\.255",
+         lambda: soft_dice_loss(draw(1, 1, 2, 2), torch.tensor([[[[0.0, 255], [0, 0]]]]))),
+        (r"p must lie in 0\.\.1", lambda: best_threshold(5 * draw(2, 8, 8), draw(2, 8, 8) > 0)),
     ],
 )  # fmt: skip
 def test_what_makes_no_sense_is_refused(message, call):
