@@ -208,7 +208,7 @@ def enter():
     ask(music + "RollModel()", nn.Identity(), ChordHead(6, 6), call=[rolls])
     ask(music + "RollModel().compose", nn.Identity(), ChordHead(6, 6), call=[rolls, 2, g()])
     ask(music + "voice_moves", torch.ones(3, 4))
-    four = ints(5, 4, below=20)
+    four = ints(5, 4, below=20).sort(1).values  # the lowest voice first
     ask(music + "broken_rules", four, four + 1)
     rivals, pair = "practice.classical.", (f(30, 4), ints(30, below=2))
     ask(rivals + "gradient_cells", f(2, 1, 8, 8), 4, 9)

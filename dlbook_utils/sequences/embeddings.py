@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dlbook_utils.page.guards import check_count, check_inputs, check_shape
+from dlbook_utils.page.guards import check_count, check_finite, check_inputs, check_shape
 
 
 def cooccurrences(ids: Tensor, size: int, window: int) -> Tensor:
@@ -37,14 +37,17 @@ def cooccurrences(ids: Tensor, size: int, window: int) -> Tensor:
 
 def pmi(N: Tensor, power: float = 1.0) -> Tensor:
     """Return log p_ij / (p_i q_j) of counts N (n, m), where q_j is proportional to a column's sum
-    to `power`.
+    to `power`, which lies in 0..1.
 
-    It is minus infinity where nothing was counted, and nan in a row without any count. Raises
-    ValueError for a negative or infinite count, and if there is none at all.
+    It is minus infinity where nothing was counted, and nan in a row or column without any count.
+    Raises ValueError for a negative or infinite count, if there is none at all, and for another
+    power.
     Source: K. W. Church, P. Hanks (1990), https://aclanthology.org/J90-1003.
     """
     check_shape(N, ["n", "m"], "N")
-    check_inputs(N, where="counts")
+    check_inputs(check_finite(N, "counts"), where="counts")
+    if not 0 <= power <= 1:
+        raise ValueError(f"a power lies in 0..1, got {power}")
     if not N.min() >= 0 or not N.sum() > 0:
         raise ValueError(f"counts are 0 or more and not all 0, got {N.min()} to {N.max()}")
     p = N / N.sum()
@@ -60,10 +63,10 @@ def negative_sampling_loss(u: Tensor, v: Tensor, noise: Tensor) -> Tensor:
         u, v: vectors of words and of their contexts, (B, d) each.
         noise: vectors of k contexts drawn at random for each pair, (B, k, d).
 
-    Raises ValueError for shapes that do not fit.
+    Raises ValueError for shapes that do not fit, and for no pair at all.
     Source: T. Mikolov et al. (2013), arXiv:1310.4546.
     """
-    check_shape(u, ["B", "d"], "u")
+    check_inputs(check_shape(u, ["B", "d"], "u"), where="words")
     check_shape(v, [*u.shape], "v")
     check_shape(noise, [len(u), "k", u.shape[1]], "noise")
     near = F.logsigmoid((u * v).sum(1))  # (B,)

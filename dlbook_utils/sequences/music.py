@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dlbook_utils.page.guards import check_count, check_shape
+from dlbook_utils.page.guards import check_count, check_finite, check_shape
 
 LOWEST, NOTES = 21, 88  # of a piano, as MIDI numbers them: A0 to C8
 
@@ -37,10 +37,12 @@ def step_nats(scores: Tensor, rolls: Tensor, here: Tensor) -> Tensor:
         scores, rolls: (n, T, K); p of a note is the sigmoid of its score.
         here: (n, T), True where a step counts.
 
-    Raises ValueError for other shapes, and if no step counts.
+    Raises ValueError for other shapes, and if no step counts; TypeError for another mask.
     """
     check_shape(scores, rolls.shape, "scores")
     check_shape(here, rolls.shape[:2], "here")
+    if here.dtype != torch.bool:
+        raise TypeError(f"here must be bool, not {here.dtype}")
     if not here.any():
         raise ValueError(f"no step of {tuple(here.shape)} counts")
     losses = F.binary_cross_entropy_with_logits(scores, rolls, reduction="none")
@@ -65,22 +67,24 @@ class ChordHead(nn.Module):
         self.linear = nn.Linear(m, notes)
         self.A = nn.Parameter(torch.zeros(notes, notes), requires_grad=aware)
 
+    def below(self) -> Tensor:
+        """Return the weights (K, K) of the notes that sound, 0 on and above the diagonal."""
+        return self.A.tril(-1)
+
     def forward(self, h: Tensor, chords: Tensor) -> Tensor:
         check_shape(chords, [*h.shape[:-1], len(self.A)], "chords")
-        return self.linear(h) + chords @ self.A.tril(-1).T
+        return self.linear(h) + chords @ self.below().T
 
     @torch.no_grad()
     def draw(self, h: Tensor, g: torch.Generator, temperature: float = 1.0) -> Tensor:
         """Return chords (..., K) drawn from the lowest note up, given features h (..., m).
 
         Each note sounds with probability sigmoid(score / temperature). Raises ValueError unless
-        the temperature is positive, and for features that are NaN.
+        the temperature is positive, and for features that are not finite.
         """
         if not temperature > 0:
             raise ValueError(f"a temperature is positive, got {temperature}")
-        scores, A = self.linear(h), self.A.tril(-1)
-        if scores.isnan().any():
-            raise ValueError(f"{int(h.isnan().sum())} features are NaN")
+        scores, A = self.linear(check_finite(h, "features")), self.below()
         chords = torch.zeros_like(scores)
         for k in range(len(A)):
             p = (scores[..., k] / temperature).sigmoid().cpu()
@@ -149,10 +153,12 @@ def broken_rules(before: Tensor, after: Tensor) -> dict[str, Tensor]:
 
     Parallel fifths or octaves: two voices that far apart move in one direction and are so again.
     Overlap: a voice goes beyond where its neighbour just was. Leap: one of the upper three moves
-    by more than a fifth.
+    by more than a fifth. Raises ValueError unless voices run from the lowest up.
     """
     check_shape(before, ["moves", 4], "before")
     check_shape(after, before.shape, "after")
+    if any((notes.diff(dim=1) < 0).any() for notes in (before, after)):
+        raise ValueError("voices run from the lowest up")
     i, j = torch.triu_indices(4, 4, 1)
     move = after - before
     together = move[:, i] * move[:, j] > 0

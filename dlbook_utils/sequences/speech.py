@@ -14,7 +14,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dlbook_utils.page.guards import check_count, check_inputs, check_lengths, check_shape
+from dlbook_utils.page.guards import (
+    check_count,
+    check_finite,
+    check_inputs,
+    check_lengths,
+    check_shape,
+)
 
 NEVER = -1e30  # the logarithm of no chance at all; of -inf no gradient comes back
 
@@ -38,12 +44,12 @@ def mel_filters(bands: int, width: int, rate: float) -> Tensor:
     """Return overlapping triangles (bands, width // 2 + 1) over the bins of a spectrogram.
 
     Their corners are equally far apart in mel, 2595 log10(1 + f / 700), from 0 to half of `rate`,
-    in hertz. Raises ValueError for a rate that is not positive.
+    in hertz. Raises ValueError for a rate that is not positive, or infinite.
     """
     bands = check_count(bands, "bands")
     width = check_count(width, "width", 2)
-    if not rate > 0:
-        raise ValueError(f"a rate is positive, got {rate}")
+    if not 0 < rate < float("inf"):
+        raise ValueError(f"a rate is positive and finite, got {rate}")
     top = torch.tensor(1 + rate / 1400).log10()
     corners = 700 * (10 ** (top * torch.linspace(0, 1, bands + 2)) - 1)
     left, peak, right = corners.unfold(0, 3, 1).T[..., None]  # (bands, 1)
@@ -58,14 +64,17 @@ def warp_costs(A: Tensor, a: Tensor, B: Tensor, b: Tensor) -> Tensor:
     A (p, S, d) are sequences whose first a (p,) frames count, B (q, R, d) and b (q,) likewise. The
     cost is the least sum of distances along a path that steps one frame further in one sequence
     or in both, divided by the sum of both lengths. Raises ValueError for other shapes or lengths.
-    Source: H. Sakoe, S. Chiba (1978), doi:10.1109/TASSP.1978.1163055.
+    Source: H. Sakoe, S. Chiba (1978), doi:10.1109/TASSP.1978.1163055, where a step in both counts
+    twice, so that all paths weigh the same; here it counts once.
     """
     p, S, d = check_shape(A, ["p", "S", "d"], "A").shape
     q, R, _ = check_shape(B, ["q", "R", d], "B").shape
     check_lengths(a, p, S, "a")
     check_lengths(b, q, R, "b")
-    C = torch.cdist(A.flatten(0, 1), B.flatten(0, 1)).view(p, S, q, R)
-    C = C.permute(1, 3, 0, 2).contiguous()  # (S, R, p, q)
+    C = torch.cdist(  # by differences: products of matrices lose small ones
+        A.flatten(0, 1), B.flatten(0, 1), compute_mode="donot_use_mm_for_euclid_dist"
+    )
+    C = C.view(p, S, q, R).permute(1, 3, 0, 2).contiguous()  # (S, R, p, q)
     for i in range(S):
         for j in range(R):
             before = [(i - 1, j - 1), (i - 1, j), (i, j - 1)]
@@ -89,10 +98,13 @@ def ctc_alphas(log_p: Tensor, line: Tensor) -> Tensor:
 
     log_p (n, T, K) are log-probabilities of the classes, line (n, S) the labels with blanks
     before, between and behind. A path begins at one of the first two places and stays, goes on
-    by one, or by two if that leaves out a blank between different labels.
+    by one, or by two if that leaves out a blank between different labels. That the probabilities
+    of a frame sum to 1 is not asked for: with zeros for log_p the paths are counted. Raises
+    ValueError for numbers that are not finite: of minus infinity no gradient comes back.
     Source: A. Graves et al. (2006), doi:10.1145/1143844.1143891.
     """
     n, T, K = check_shape(log_p, ["n", "T", "K"], "log_p").shape
+    check_finite(log_p, "log_p")
     check_shape(line, [n, "S"], "line")
     if line.dtype != torch.int64 or line.shape[1] < 3 or line.min() < 0 or line.max() >= K:
         got = f"{line.dtype} {tuple(line.shape)} {line.tolist()}"
@@ -113,7 +125,7 @@ def ctc_loss(log_p: Tensor, frames: Tensor, targets: Tensor, lengths: Tensor) ->
     """Return minus the log-probability (n,) of targets under all paths that spell them.
 
     Arguments:
-        log_p: (n, T, K) log-probabilities; the last class is the blank.
+        log_p: (n, T, K) log-probabilities, not raw scores; the last class is the blank.
         frames: (n,) how many of the T frames count.
         targets: int64 (n, U), classes 0..K-2; those beyond a length are not read.
         lengths: (n,) how many of the U targets count, one at least.

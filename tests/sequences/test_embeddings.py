@@ -53,6 +53,14 @@ def test_what_was_never_counted_is_minus_infinity():
         pmi(torch.tensor([[-1.0, 1]]))
     with pytest.raises(ValueError, match="not all 0"):
         pmi(torch.zeros(2, 2))
+    with pytest.raises(ValueError, match="counts must be finite: 1 of 2 numbers"):
+        pmi(torch.tensor([[torch.inf, 1]]))
+
+
+@pytest.mark.parametrize("power", [torch.nan, -2000.0, 1.5])
+def test_a_power_that_gives_no_distribution_is_refused(power):
+    with pytest.raises(ValueError, match=rf"a power lies in 0\.\.1, got {power}"):
+        pmi(torch.ones(2, 2), power)
 
 
 def test_the_loss_is_the_binary_cross_entropy_forward_and_backward():
@@ -71,5 +79,7 @@ def test_the_loss_does_not_overflow_and_wants_shapes_that_fit():
     assert negative_sampling_loss(u, -u, u[:, None]) == 80_000
     with pytest.raises(ValueError, match=r"v must have shape \(2, 4\), got \(2, 3\)"):
         negative_sampling_loss(torch.ones(2, 4), torch.ones(2, 3), torch.ones(2, 5, 4))
+    with pytest.raises(ValueError, match=r"words: empty, x has shape \(0, 4\)"):
+        negative_sampling_loss(torch.ones(0, 4), torch.ones(0, 4), torch.ones(0, 5, 4))
     with pytest.raises(ValueError, match=r"noise must have shape \(2, k, 4\), got \(2, 4\)"):
         negative_sampling_loss(torch.ones(2, 4), torch.ones(2, 4), torch.ones(2, 4))

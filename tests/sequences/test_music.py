@@ -63,6 +63,8 @@ def test_nats_of_nothing_and_of_other_shapes_are_refused():
     rolls = torch.zeros(2, 4, 5)
     with pytest.raises(ValueError, match=r"no step of \(2, 4\) counts"):
         step_nats(rolls, rolls, torch.zeros(2, 4).bool())
+    with pytest.raises(TypeError, match=r"here must be bool, not torch\.int64"):
+        step_nats(rolls, rolls, torch.ones(2, 4).long())
     with pytest.raises(ValueError, match=r"here must have shape \(2, 4\), got \(4, 2\)"):
         step_nats(rolls, rolls, torch.ones(4, 2).bool())
 
@@ -112,8 +114,19 @@ def test_a_head_that_is_not_aware_keeps_keys_independent():
 def test_a_temperature_is_positive():
     with pytest.raises(ValueError, match="a temperature is positive, got 0"):
         a_head().draw(draw(2, 3), generator(0), 0)
-    with pytest.raises(ValueError, match="6 features are NaN"):
-        a_head().draw(draw(2, 3) * torch.nan, generator(0))
+    for bad in (torch.nan, torch.inf):
+        with pytest.raises(ValueError, match="features must be finite: 6 of 6 numbers"):
+            a_head().draw(draw(2, 3) * bad, generator(0))
+
+
+def test_a_head_with_weights_of_its_own_scores_and_draws_by_them():
+    class Never(ChordHead):  # a sounding note forbids all above it
+        def below(self):
+            return torch.full_like(self.A, -1e9).tril(-1)
+
+    head = Never(3, 6).double()
+    assert head(draw(4, 3), torch.ones(4, 6).double())[:, 1:].max() < -1e8
+    assert head.draw(draw(200, 3), generator(0)).sum(1).max() == 1
 
 
 def test_what_is_foretold_depends_on_the_past_and_on_the_notes_below_alone():
@@ -171,3 +184,10 @@ def test_a_roll_of_other_numbers_has_no_voices():
 def test_rules_by_hand(before, after, broken):
     rules = broken_rules(*moves(before, after))
     assert {rule for rule, hit in rules.items() if hit.item()} == broken
+
+
+def test_voices_run_from_the_lowest_up():
+    before, after = moves((48, 55, 64, 72), (50, 57, 65, 74))
+    with pytest.raises(ValueError, match="voices run from the lowest up"):
+        broken_rules(before.flip(1), after.flip(1))
+    assert not any(hit.any() for hit in broken_rules(before[:0], after[:0]).values())

@@ -55,8 +55,9 @@ def test_mel_filters_share_each_bin_and_are_equally_wide_in_mel():
     peaks = filters.argmax(1) * 8000 / 1024
     steps = (2595 * torch.log10(1 + peaks / 700)).diff()
     assert (steps - steps.mean()).abs().max() < 8  # half a bin, in mel
-    with pytest.raises(ValueError, match="a rate is positive, got -1"):
-        mel_filters(24, 256, -1)
+    for rate in (-1, torch.inf, torch.nan):
+        with pytest.raises(ValueError, match=f"a rate is positive and finite, got {rate}"):
+            mel_filters(24, 256, rate)
 
 
 def one_warp(A, B):
@@ -79,6 +80,11 @@ def test_warping_costs_are_the_least_of_all_paths():
     assert warp_costs(A, a, A, a).diagonal().abs().max() < 1e-6
     with pytest.raises(ValueError, match=r"b must be in 1\.\.4, got \[4, 5\]"):
         warp_costs(A, a, B, b + torch.tensor([0, 3]))
+
+
+def test_a_long_recording_costs_nothing_against_itself():
+    x, frames = draw(2, 40, 24).float(), torch.tensor([40, 31])  # long enough for a matrix product
+    assert not warp_costs(x, frames, x, frames).diagonal().any()
 
 
 def test_a_path_is_merged_first():
@@ -148,6 +154,13 @@ def test_what_cannot_be_spelt_is_refused(frames, targets, message):
 def test_a_line_out_of_range_is_refused():
     with pytest.raises(ValueError, match=r"line must be int64 \(n, 3 or more\) in 0\.\.2, got"):
         ctc_alphas(draw(1, 4, 3), torch.tensor([[2, 3, 2]]))
+
+
+def test_log_probabilities_are_finite():
+    log_p = draw(1, 4, 3).log_softmax(2)
+    log_p[0, :, 1] = -torch.inf
+    with pytest.raises(ValueError, match="log_p must be finite: 4 of 12 numbers"):
+        ctc_loss(log_p, torch.tensor([4]), torch.tensor([[1]]), torch.tensor([1]))
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What a reader sees uses no name that only a folded cell defines."""
+"""What a reader sees, or calls with an answer, uses no name that only a folded cell defines."""
 
 import ast
 import builtins
@@ -50,3 +50,34 @@ def unseen(path):
 @pytest.mark.parametrize("path", chapters(), ids=lambda path: path.stem)
 def test_visible_cells_use_no_name_that_only_a_folded_cell_defines(path):
     assert unseen(path) == []
+
+
+def undefined_in_answers(cells):
+    """Return (name, first line) for each name that a check of an answer uses before it exists.
+
+    The page itself never notices: `check_answer` does not call its test while the answer is `...`.
+    """
+    made, missing = set(dir(builtins)), []
+    for source in cells:
+        tree = ast.parse(source)
+        called = {getattr(n.func, "id", "") for n in ast.walk(tree) if isinstance(n, ast.Call)}
+        stored = names(tree, ast.Store)
+        if "check_answer" in called:
+            used = names(tree, ast.Load) - made - stored
+            missing += [(name, source.splitlines()[0]) for name in sorted(used)]
+        made |= stored
+    return missing
+
+
+def test_a_name_that_only_the_solution_below_defines_is_found():
+    task = "answer = ...\ncheck_answer('Lost', answer, lambda k: k == len(too_long(rows)))"
+    solution = "def too_long(rows):\n    return [row for row in rows if len(row) > 8]"
+    above = "from dlbook_utils.page import check_answer\nrows = []"
+    assert undefined_in_answers([above, task, solution]) == [("too_long", "answer = ...")]
+    assert undefined_in_answers([above, solution, task]) == []
+
+
+@pytest.mark.parametrize("path", chapters(), ids=lambda path: path.stem)
+def test_a_check_of_an_answer_uses_no_name_that_only_the_solution_defines(path):
+    cells = [cell.source for cell in read(path).cells if cell.cell_type == "code"]
+    assert undefined_in_answers(cells) == []
