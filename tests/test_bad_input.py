@@ -348,6 +348,15 @@ def enter():
     NOT_ASKED[d + "class_mixtures"] = "fits scikit-learn's mixtures, whose own words name shapes"
     ask(d + "denoiser", unet, abar, "velocity")
     ask(d + "precision_coverage", f(8, 2), f(9, 2, seed=1), 2)
+    parts = (f(3, 2), torch.tensor([1.0, 2.0, 1.0]), 0.3)
+    ask(d + "Mixture", *parts)
+    ask(d + "Mixture().sample", *parts, call=[5, g()])
+    ask(d + "Mixture().log_parts", *parts, call=[f(4, 2), torch.tensor(0.5)])
+    ask(d + "Mixture().denoise", *parts, call=[f(4, 2), torch.tensor(0.5)])
+    ask(d + "sliced_distance", f(8, 2), f(8, 2, seed=1), g(), 4)
+    ask(d + "MLPsSideBySide", 2, [3, 4, 2])
+    ask(d + "MLPsSideBySide()", 2, [3, 4, 2], call=[f(2, 5, 3)])
+    ask(d + "with_level", f(2, 5, 3), torch.rand(2, 5))
     t = "transformers.transformer."
     mask = torch.ones(5, 5, dtype=torch.bool).tril()
     ask(t + "attention", f(2, 5, 4), f(2, 5, 4), f(2, 5, 3), mask)
@@ -718,6 +727,7 @@ EXCUSED = {  # "function argument variant": why it may pass
     r"generative\.diffusion\.denoiser [12] .*": "asked when the function that it makes is called",
     r"generative\.diffusion\.\S+ (abar|[12]) wrong shape: a row more": "a longer schedule is one",
     r"(vision\.cnn\.receptive_field|sequences\.rnn\.Alphabet|generative\.vae\.VAE|"
+    r"generative\.diffusion\.MLPsSideBySide|"
     r"vision\.cnn_architectures\.SparseConv|transformers\.language_models\.\S+|"
     r"sequences\.rnn\.Alphabet\(\)\.\w+|foundations\.\S+) \d empty": "nothing comes of nothing",
     r"transformers\.language_models\.merge [12] .*": "any pair, any new id",
