@@ -357,6 +357,22 @@ def enter():
     ask(d + "MLPsSideBySide", 2, [3, 4, 2])
     ask(d + "MLPsSideBySide()", 2, [3, 4, 2], call=[f(2, 5, 3)])
     ask(d + "with_level", f(2, 5, 3), torch.rand(2, 5))
+    fl = "generative.flows."
+    from dlbook_utils.generative.diffusion import MLPsSideBySide
+
+    half = nn.Linear(2, 4)
+    ask(fl + "log_standard", f(5, 3))
+    ask(fl + "affine_coupling", f(5, 4), half)
+    ask(fl + "undo_coupling", f(5, 4), half)
+    ask(fl + "CouplingFlow", 2, 2, 4, 8)
+    ask(fl + "CouplingFlow()", 2, 2, 4, 8, call=[f(2, 5, 4)])
+    ask(fl + "CouplingFlow().log_prob", 2, 2, 4, 8, call=[f(2, 5, 4)])
+    NOT_ASKED[fl + "train_flow"] = "takes a loss that is a function: tests/generative/test_flows.py"
+    ask(fl + "matching_loss", MLPsSideBySide(2, [18, 4, 2]), f(2, 5, 2), f(2, 5, 2, seed=1), g())
+    NOT_ASKED[fl + "velocity_of"] = "asked when the function that it makes is called"
+    ask(fl + "follow_velocity", lambda x, u: x * u, f(5, 2), 3)
+    ask(fl + "velocity_and_trace", lambda x, u: x * u, f(5, 2), 0.5)
+    ask(fl + "log_density_along", lambda x, u: x * u, f(5, 2), 3, 0.5)
     t = "transformers.transformer."
     mask = torch.ones(5, 5, dtype=torch.bool).tril()
     ask(t + "attention", f(2, 5, 4), f(2, 5, 4), f(2, 5, 3), mask)
@@ -699,6 +715,7 @@ EXCUSED = {  # "function argument variant": why it may pass
     r"sequences\.embeddings\.(cooccurrences|pmi) 0 wrong shape: a column more": WIDER,
     r"sequences\.embeddings\.cooccurrences 0 out of range: negative": "what is negative is no word",
     r"sequences\.embeddings\.negative_sampling_loss 1 wrong type.*": FORMULA,
+    r"generative\.flows\.\w+ \d wrong shape: a column more": WIDER,
     r"generative\.vae\.fit_vae 0 wrong shape.*": "pictures of any shape are welcome",
     r"generative\.(vae\.(kl_gaussians|log_normal|reparameterise|VAE\(\)\.log_p)|diffusion\."
     r"(add_noise|step_back|target_of|data_from|column|wave_features)) \d (wrong|nan).*": FORMULA,
