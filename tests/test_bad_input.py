@@ -349,6 +349,31 @@ def enter():
     NOT_ASKED[d + "class_mixtures"] = "fits scikit-learn's mixtures, whose own words name shapes"
     ask(d + "denoiser", unet, abar, "velocity")
     ask(d + "precision_coverage", f(8, 2), f(9, 2, seed=1), 2)
+    parts = (f(3, 2), torch.tensor([1.0, 2.0, 1.0]), 0.3)
+    ask(d + "Mixture", *parts)
+    ask(d + "Mixture().sample", *parts, call=[5, g()])
+    ask(d + "Mixture().log_parts", *parts, call=[f(4, 2), torch.tensor(0.5)])
+    ask(d + "Mixture().denoise", *parts, call=[f(4, 2), torch.tensor(0.5)])
+    ask(d + "sliced_distance", f(8, 2), f(8, 2, seed=1), g(), 4)
+    ask(d + "MLPsSideBySide", 2, [3, 4, 2])
+    ask(d + "MLPsSideBySide()", 2, [3, 4, 2], call=[f(2, 5, 3)])
+    ask(d + "with_level", f(2, 5, 3), torch.rand(2, 5))
+    fl = "generative.flows."
+    from dlbook_utils.generative.diffusion import MLPsSideBySide
+
+    half = nn.Linear(2, 4)
+    ask(fl + "log_standard", f(5, 3))
+    ask(fl + "affine_coupling", f(5, 4), half)
+    ask(fl + "undo_coupling", f(5, 4), half)
+    ask(fl + "CouplingFlow", 2, 2, 4, 8)
+    ask(fl + "CouplingFlow()", 2, 2, 4, 8, call=[f(2, 5, 4)])
+    ask(fl + "CouplingFlow().log_prob", 2, 2, 4, 8, call=[f(2, 5, 4)])
+    NOT_ASKED[fl + "train_flow"] = "takes a loss that is a function: tests/generative/test_flows.py"
+    ask(fl + "matching_loss", MLPsSideBySide(2, [18, 4, 2]), f(2, 5, 2), f(2, 5, 2, seed=1), g())
+    NOT_ASKED[fl + "velocity_of"] = "asked when the function that it makes is called"
+    ask(fl + "follow_velocity", lambda x, u: x * u, f(5, 2), 3)
+    ask(fl + "velocity_and_trace", lambda x, u: x * u, f(5, 2), 0.5)
+    ask(fl + "log_density_along", lambda x, u: x * u, f(5, 2), 3, 0.5)
     t = "transformers.transformer."
     mask = torch.ones(5, 5, dtype=torch.bool).tril()
     ask(t + "attention", f(2, 5, 4), f(2, 5, 4), f(2, 5, 3), mask)
@@ -694,6 +719,7 @@ EXCUSED = {  # "function argument variant": why it may pass
     r"sequences\.embeddings\.(cooccurrences|pmi) 0 wrong shape: a column more": WIDER,
     r"sequences\.embeddings\.cooccurrences 0 out of range: negative": "what is negative is no word",
     r"sequences\.embeddings\.negative_sampling_loss 1 wrong type.*": FORMULA,
+    r"generative\.flows\.\w+ \d wrong shape: a column more": WIDER,
     r"generative\.vae\.fit_vae 0 wrong shape.*": "pictures of any shape are welcome",
     r"generative\.(vae\.(kl_gaussians|log_normal|reparameterise|VAE\(\)\.log_p)|diffusion\."
     r"(add_noise|step_back|target_of|data_from|column|wave_features)) \d (wrong|nan).*": FORMULA,
@@ -722,6 +748,7 @@ EXCUSED = {  # "function argument variant": why it may pass
     r"generative\.diffusion\.denoiser [12] .*": "asked when the function that it makes is called",
     r"generative\.diffusion\.\S+ (abar|[12]) wrong shape: a row more": "a longer schedule is one",
     r"(vision\.cnn\.receptive_field|sequences\.rnn\.Alphabet|generative\.vae\.VAE|"
+    r"generative\.diffusion\.MLPsSideBySide|"
     r"vision\.cnn_architectures\.SparseConv|transformers\.language_models\.\S+|"
     r"sequences\.rnn\.Alphabet\(\)\.\w+|foundations\.\S+) \d empty": "nothing comes of nothing",
     r"transformers\.language_models\.merge [12] .*": "any pair, any new id",

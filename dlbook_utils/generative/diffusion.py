@@ -9,7 +9,7 @@ order 1, levels t int64, one for all or one for each example (n,).
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import log, pi
 
 import torch
@@ -88,6 +88,45 @@ def data_from(target: str, out: Tensor, x: Tensor, a: Tensor) -> Tensor:
     }[target]
 
 
+class Mixture:
+    """Gaussians of one round spread, for which the best denoiser is known at every noise level.
+
+    Arguments:
+        means: centres (parts, d), floating point.
+        weights: of the parts, (parts,), positive; they need not sum to 1.
+        spread: standard deviation of each part, in every direction.
+
+    Raises ValueError for other shapes.
+
+    A share a of signal is a 0-d tensor, 1 for the clean data.
+    """
+
+    def __init__(self, means: Tensor, weights: Tensor, spread: float):
+        check_shape(means, ["parts", "d"], "means")
+        check_shape(weights, [len(means)], "weights")
+        self.means, self.spread = means, float(spread)
+        self.log_w = (weights / weights.sum()).log()
+
+    def sample(self, n: int, g: Generator) -> Tensor:
+        """Draw n points (n, d), on the CPU."""
+        k = self.log_w.exp().multinomial(n, True, generator=g)
+        noise = torch.randn(n, self.means.shape[1], generator=g)
+        return self.means[k] + self.spread * noise
+
+    def log_parts(self, x: Tensor, a: Tensor) -> Tensor:
+        """Return log(weight x density) of each part at x (n, d), (n, parts), at share a."""
+        d, var = self.means.shape[1], a * self.spread**2 + 1 - a
+        far = torch.cdist(x, a.sqrt() * self.means.to(x)) ** 2
+        log_n = -far / (2 * var) - d / 2 * (2 * pi * var).log()
+        return self.log_w.to(x) + log_n  # (n, parts)
+
+    def denoise(self, x: Tensor, a: Tensor) -> Tensor:
+        """Return the mean of the clean points that may have become x (n, d), given the share a."""
+        var = a * self.spread**2 + 1 - a
+        m = self.log_parts(x, a).softmax(-1) @ self.means.to(x)
+        return m + a.sqrt() * self.spread**2 / var * (x - a.sqrt() * m)
+
+
 def step_back(
     x: Tensor, x0: Tensor, a: Tensor, b: Tensor, eta: float = 0.0, z: Tensor | float = 0.0
 ) -> Tensor:
@@ -136,6 +175,16 @@ def go_back(
     return x
 
 
+def sliced_distance(a: Tensor, b: Tensor, g: Generator, lines: int = 64) -> float:
+    """Return the sliced Wasserstein distance (order 1) of two clouds (n, d) of equally many points.
+
+    Both are projected on `lines` directions drawn by g, on the CPU, sorted, and compared in order.
+    """
+    along = F.normalize(torch.randn(a.shape[1], lines, generator=g), dim=0)
+    sorted_a, sorted_b = ((x @ along).sort(0).values for x in (a, b))
+    return (sorted_a - sorted_b).abs().mean().item()
+
+
 def wave_features(u: Tensor, d: int) -> Tensor:
     """Return sines and cosines (n, d) of numbers u (n,) in [0, 1], from fast waves to slow ones."""
     if d < 2 or d % 2:
@@ -143,6 +192,34 @@ def wave_features(u: Tensor, d: int) -> Tensor:
     rates = torch.exp(-log(10_000) * torch.arange(0, d, 2) / d).to(u)
     angles = 1000 * u[:, None] * rates
     return torch.cat([angles.sin(), angles.cos()], 1)
+
+
+class MLPsSideBySide(nn.Module):
+    """Networks of one shape that learn at once, as batches of matrices; they share no weight.
+
+    Arguments:
+        count: how many networks.
+        sizes: features of the inputs, of each hidden layer and of the outputs.
+
+    Called with h (count, n, sizes[0]), returns (count, n, sizes[-1]); SiLU between the layers.
+    """
+
+    def __init__(self, count: int, sizes: Sequence[int]):
+        super().__init__()
+        pairs = list(zip(sizes, sizes[1:]))
+        self.W = nn.ParameterList(torch.randn(count, d, m) * (2 / d) ** 0.5 for d, m in pairs)
+        self.b = nn.ParameterList(torch.zeros(count, 1, m) for _, m in pairs)
+
+    def forward(self, h: Tensor) -> Tensor:
+        for i, (W, b) in enumerate(zip(self.W, self.b)):
+            h = torch.baddbmm(b, F.silu(h) if i else h, W)
+        return h
+
+
+def with_level(x: Tensor, t: Tensor) -> Tensor:
+    """Append to points x (nets, n, d) 16 waves that tell their levels t (nets, n), 0 to 1000."""
+    waves = wave_features(t.flatten() / 1000, 16).to(x)
+    return torch.cat([x, waves.view(*t.shape, 16)], -1)
 
 
 class TimedBlock(nn.Module):

@@ -8,6 +8,8 @@ from torch.distributions import Normal
 
 from dlbook_utils.generative.diffusion import (
     DenoisingUNet,
+    Mixture,
+    MLPsSideBySide,
     TimedBlock,
     add_noise,
     class_mixtures,
@@ -20,9 +22,11 @@ from dlbook_utils.generative.diffusion import (
     go_back,
     linear_schedule,
     precision_coverage,
+    sliced_distance,
     step_back,
     target_of,
     wave_features,
+    with_level,
 )
 from dlbook_utils.page.devices import generator, seed_everything
 from dlbook_utils.page.guards import TrainingFailed
@@ -269,3 +273,58 @@ def test_class_mixtures_have_the_mean_of_each_class(parts):
         assert torch.allclose(part.mean(0), images[y == k].mean(0), atol=0.02)
     assert torch.equal(drawn, class_mixtures(images, y, 2000, parts))
     assert not torch.equal(drawn, class_mixtures(images, y, 2000, parts, seed=1))
+
+
+def two_parts():
+    means = torch.tensor([[1.0, 0.0], [-1.0, 0.5]])
+    return Mixture(means, torch.tensor([3.0, 1.0]), spread=0.3)
+
+
+def test_a_mixture_has_the_density_and_the_moments_it_says():
+    mixture, a = two_parts(), torch.tensor(0.6, dtype=torch.float64)
+    x = torch.randn(5, 2, generator=generator(0), dtype=torch.float64)
+    deviation = (a * 0.3**2 + 1 - a).sqrt()
+    parts = [
+        w * Normal(a.sqrt() * m.double(), deviation).log_prob(x).sum(1).exp()
+        for w, m in zip((0.75, 0.25), mixture.means, strict=True)
+    ]
+    torch.testing.assert_close(mixture.log_parts(x, a).logsumexp(1).exp(), sum(parts))
+    drawn = mixture.sample(40_000, generator(1))
+    assert (drawn.mean(0) - torch.tensor([0.5, 0.125])).abs().max() < 0.03
+    assert (drawn.var(0) - torch.tensor([0.84, 0.136875])).abs().max() < 0.03
+
+
+def test_a_mixtures_denoiser_is_the_mean_of_clean_given_noisy_by_tweedie():
+    mixture, a = two_parts(), torch.tensor(0.6, dtype=torch.float64)
+    x = torch.randn(5, 2, generator=generator(0), dtype=torch.float64).requires_grad_()
+    (score,) = torch.autograd.grad(mixture.log_parts(x, a).logsumexp(1).sum(), x)
+    guess = (x + (1 - a) * score) / a.sqrt()
+    torch.testing.assert_close(mixture.denoise(x.detach(), a), guess.detach())
+
+
+def test_sliced_distance_is_zero_for_one_cloud_and_the_shift_on_a_line():
+    x = torch.randn(200, 3, generator=generator(0))
+    assert sliced_distance(x, x[torch.randperm(200)], generator(1)) < 1e-6
+    assert sliced_distance(x[:, :1], x[:, :1] + 2, generator(1)) == pytest.approx(2, rel=1e-5)
+
+
+def test_networks_side_by_side_are_networks_one_by_one():
+    seed_everything(0)
+    many = MLPsSideBySide(3, [4, 5, 2])
+    with torch.no_grad():
+        for b in many.b:
+            b.normal_()
+    h = torch.randn(3, 7, 4, generator=generator(1), requires_grad=True)
+    for k in range(3):
+        hidden = F.silu(h[k] @ many.W[0][k] + many.b[0][k])
+        alone = hidden @ many.W[1][k] + many.b[1][k]
+        torch.testing.assert_close(many(h)[k], alone)
+        ours, theirs = (torch.autograd.grad(out.sum(), h)[0] for out in (many(h)[k], alone))
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_levels_are_appended_as_waves():
+    x, t = torch.zeros(2, 3, 2), torch.arange(6.0).view(2, 3) * 100
+    out = with_level(x, t)
+    assert out.shape == (2, 3, 18)
+    torch.testing.assert_close(out[1, 2, 2:], wave_features(torch.tensor([0.5]), 16)[0])
