@@ -260,7 +260,7 @@ REFUSED = {
         r"x must have shape \(n, 1, 8, 8\), got \(2, 1, 4, 16\)",
     ),
     "patches of 0": (lambda: vit.patches_of(IMAGES, 0), ValueError, "patches of 0"),
-    "a ViT of patches of 0": (lambda: vit.ViT(8, 0, 8, 2, 8, 1), ValueError, "patches of 0"),
+    "a ViT of patches of 0": (lambda: vit.ViT(8, 0, 8, 2, 8, 1), ValueError, "P=0 should tile"),
     "five patches": (
         lambda: vit.image_of(draw(1, 5, 4), 2),
         ValueError,
