@@ -194,6 +194,9 @@ def enter():
     digits, full = torch.tensor([[0, 1], [2, 2]]), torch.tensor([6, 5])
     ask(talk + "ctc_loss", log_p, full, digits, torch.tensor([1, 2]))
     ask(talk + "edit_distance", [1, 2, 3], [2, 3])
+    symbols = "beyond.neuro_symbolic."
+    ask(symbols + "log_sums", log_p[:, 0], log_p[:, 1])
+    ask(symbols + "log_total", log_p[:, :2], log_p[:, 2:4], torch.tensor([[3, 0, 1], [2, 1, 0]]))
     music = "sequences.music."
     here = torch.ones(2, 5, dtype=torch.bool)
     rolls = (f(2, 5, 6) > 0).float()

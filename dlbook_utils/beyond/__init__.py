@@ -1,0 +1,1 @@
+"""Beyond one network and one kind of answer: what it learns with, and from."""
