@@ -9,7 +9,8 @@ Runs the page's own cells up to the training, then four parts (default: all, in 
     long    each arm at the page's rate, three times the steps, three seeds; judged on 4,000 test
             pictures
     cifar   the same on CIFAR-10, three of the arms
-    scale   four times the work by depth, width, pixels and all three, CIFAR-10, three seeds
+    scale   four times the work by depth, width, pixels and all three, CIFAR-10, as many steps
+            as the page, three seeds
 
 Appends a line per run to records/after_resnet.jsonl; runs that stand there already are left out,
 so that the command can be stopped and called again. About six minutes on one core.
@@ -39,7 +40,7 @@ from tools.execute import ROOT, read
 
 RECORD = records.folder() / "after_resnet.jsonl"
 PAGE = ROOT / "book" / "vision" / "after-resnet.md"
-LAST = "def train_tower("  # in the last cell that is needed
+LAST = "def teach_tower("  # in the last cell that is needed
 PARTS = ("rate", "long", "cifar", "scale")
 RATES = (0.003, 0.01, 0.03)
 TRAINED, TESTED = 20_000, 4_000
@@ -95,7 +96,7 @@ def runs(parts: list[str], few: int, arms: Iterable[str], rate: float) -> Iterat
             yield from ((part, a, few, r, s) for a in arms for r in RATES for s in (10, 11))
         else:
             chosen = {"long": arms, "cifar": SOME, "scale": SCALES}[part]
-            steps = 2 * few if part == "scale" else LONG * few
+            steps = few if part == "scale" else LONG * few
             yield from ((part, a, steps, rate, s) for s in (0, 1, 2) for a in chosen)
 
 
@@ -114,7 +115,7 @@ def trained(page: dict[str, Any], part: str, arm: str, steps: int, rate: float, 
     else:
         net = page["ARMS"][arm](page["WIDTHS"][arm], x.shape[1])
     start = time.process_time()
-    net = page["train_tower"](net, x, y, seed, rate, steps)
+    net = page["teach_tower"](net, x, y, seed, rate, steps)
     seconds = round(time.process_time() - start, 2)
     error = round(1 - evaluate(net, *unseen)["accuracy"], 5)
     sizes = {"work": sum(page["multiply_adds"](net, x[:1]).values())}
