@@ -2,18 +2,16 @@
 
 usage: OMP_NUM_THREADS=1 DLBOOK_DATA=... python -m tools.records.after_resnet [PART ...]
 
-Runs the page's own cells up to the training, then four parts (default: all, in this order):
+Runs the page's own cells up to the training, then three parts (default: all, in this order):
 
     rate    each arm at three rates, as many steps as the page, two seeds; judged on 4,000
             training pictures of Fashion-MNIST that were held out
     long    each arm at the page's rate, three times the steps, three seeds; judged on 4,000 test
             pictures
     cifar   the same on CIFAR-10, three of the arms
-    scale   four times the work by depth, width, pixels and all three, CIFAR-10, as many steps
-            as the page, three seeds
 
 Appends a line per run to records/after_resnet.jsonl; runs that stand there already are left out,
-so that the command can be stopped and called again. About six minutes on one core.
+so that the command can be stopped and called again. About four minutes on one core.
 """
 
 from __future__ import annotations
@@ -21,38 +19,27 @@ from __future__ import annotations
 import os
 import sys
 import time
-from bisect import bisect_left
 from collections.abc import Iterable, Iterator
-from functools import partial
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from dlbook_utils import data, records
 from dlbook_utils.foundations.linear import evaluate
 from dlbook_utils.page.devices import device, seed_everything
 from dlbook_utils.records import ledger, provenance
 from dlbook_utils.runner import feed
-from dlbook_utils.vision.after_resnet import InvertedResidual
 from tools.execute import ROOT, read
 
 RECORD = records.folder() / "after_resnet.jsonl"
 PAGE = ROOT / "book" / "vision" / "after-resnet.md"
 LAST = "def teach_tower("  # in the last cell that is needed
-PARTS = ("rate", "long", "cifar", "scale")
+PARTS = ("rate", "long", "cifar")
 RATES = (0.003, 0.01, 0.03)
 TRAINED, TESTED = 20_000, 4_000
 SOME = ("basic", "separable", "inverted")
 LONG = 3  # times the page's steps
-SCALES = {  # pixels of a side, blocks; None: as many as four times the work needs
-    "base": (16, 3),
-    "depth": (16, None),
-    "width": (16, 3),
-    "pixels": (32, 3),
-    "compound": (24, 4),
-}
 
 
 def workshop() -> dict[str, Any]:
@@ -75,29 +62,14 @@ def pictures(name: str, split: str, start: int, stop: int) -> tuple[Tensor, Tens
     return x, part.y.to(device())
 
 
-def scaled(page: dict[str, Any], arm: str) -> nn.Module:
-    """Return a tower of inverted residuals on CIFAR-10, scaled as SCALES says."""
-    pixels, blocks = SCALES[arm]
-    block = lambda m: InvertedResidual(m, m, expand=4)  # noqa: E731
-    make = partial(page["tower_with"], block)
-    work = partial(page["work_of"], make, picture=(3, pixels, pixels))
-    goal = 4 * page["work_of"](make, 24, 3, 3, picture=(3, 16, 16))
-    if arm in ("base", "pixels"):
-        return make(24, 3, blocks)
-    if arm == "depth":
-        return make(24, 3, 3 + bisect_left(range(3, 40), goal, key=lambda n: work(24, 3, n)))
-    return make(24 + bisect_left(range(24, 99), goal, key=lambda w: work(w, 3, blocks)), 3, blocks)
-
-
 def runs(parts: list[str], few: int, arms: Iterable[str], rate: float) -> Iterator[tuple]:
     """Yield (part, arm, steps, rate, seed) of each run."""
     for part in parts:
         if part == "rate":
             yield from ((part, a, few, r, s) for a in arms for r in RATES for s in (10, 11))
         else:
-            chosen = {"long": arms, "cifar": SOME, "scale": SCALES}[part]
-            steps = few if part == "scale" else LONG * few
-            yield from ((part, a, steps, rate, s) for s in (0, 1, 2) for a in chosen)
+            chosen = arms if part == "long" else SOME
+            yield from ((part, a, LONG * few, rate, s) for s in (0, 1, 2) for a in chosen)
 
 
 def trained(page: dict[str, Any], part: str, arm: str, steps: int, rate: float, seed: int) -> dict:
@@ -109,11 +81,7 @@ def trained(page: dict[str, Any], part: str, arm: str, steps: int, rate: float, 
     else:
         unseen = pictures(name, "test", 0, TESTED)
     seed_everything(seed)
-    if part == "scale":
-        net, side = scaled(page, arm), SCALES[arm][0]
-        x, unseen = shrunk(x, side), (shrunk(unseen[0], side), unseen[1])
-    else:
-        net = page["ARMS"][arm](page["WIDTHS"][arm], x.shape[1])
+    net = page["ARMS"][arm](page["WIDTHS"][arm], x.shape[1])
     start = time.process_time()
     net = page["teach_tower"](net, x, y, seed, rate, steps)
     seconds = round(time.process_time() - start, 2)
@@ -122,12 +90,6 @@ def trained(page: dict[str, Any], part: str, arm: str, steps: int, rate: float, 
     sizes["weights"] = page["count_parameters"](net)
     origin = provenance.origin(device(), seed, feed.digest(name), seconds)
     return {"part": part, "arm": arm, "steps": steps, "rate": rate, "error": error} | sizes | origin
-
-
-def shrunk(x: Tensor, side: int) -> Tensor:
-    """Return pictures with `side` pixels a side, each the mean of the area that it covers."""
-    small = F.interpolate(x, side, mode="area")
-    return small.contiguous(memory_format=torch.channels_last)
 
 
 def main() -> None:
