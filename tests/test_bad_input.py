@@ -280,6 +280,20 @@ def enter():
     ask(arch + "ResNet", nn.Conv2d(3, 4, 1), [1, 1], [4, 8], 5)
     ask(arch + "ResNet()", nn.Conv2d(3, 4, 1), [1, 1], [4, 8], 5, call=[f(2, 3, 8, 8)])
     ask(arch + "multiply_adds", nn.Linear(4, 3), f(2, 4))
+    later = "vision.after_resnet."
+    ask(later + "factorised", f(4, 3, 3, 3), 2)
+    ask(later + "BottleneckBlock", 4, 8, 2)
+    ask(later + "BottleneckBlock()", 4, 8, 2, call=[f(2, 4, 8, 8)])
+    ask(later + "in_eights", 20.5)
+    for name in (
+        *("conv_norm", "pooled_head", "norm_first", "separable", "ChannelNorm", "ConvNeXtBlock"),
+        *("DenseLayer", "SqueezeExcitation", "SqueezedBlock", "SeparableBlock", "InvertedResidual"),
+    ):
+        NOT_ASKED[later + name] = "made of torch's layers, whose own words name shapes"
+    for name in (
+        *("resnet_of_bottlenecks", "densenet", "inverted_net", "scaled_efficientnet", "convnext"),
+    ):
+        NOT_ASKED[later + name] = "made of torch's layers, whose own words name shapes; large"
     auto = "generative.autoencoders."
     ask(auto + "unexplained", f(6, 4), f(6, 4, seed=1))
     ask(auto + "principal_components", f(9, 4), 2)

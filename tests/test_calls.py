@@ -28,7 +28,7 @@ from dlbook_utils.sequences import forecasting, lstm, rnn
 from dlbook_utils.study import cifar10
 from dlbook_utils.transformers import language_models as lm
 from dlbook_utils.transformers import transformer, vit
-from dlbook_utils.vision import cnn, cnn_architectures, detection
+from dlbook_utils.vision import after_resnet, cnn, cnn_architectures, detection
 
 
 def draw(*shape, seed=0):
@@ -242,6 +242,11 @@ REFUSED = {
         lambda: cnn_architectures.ResNet(nn.Identity(), [1, 1, 1], [8, 16]),
         ValueError,
         r"stages differ: \[1, 1, 1\] and \[8, 16\]",
+    ),
+    "a bottleneck to channels that have no quarter": (
+        lambda: after_resnet.BottleneckBlock(8, 10),
+        ValueError,
+        "m is a multiple of 4, got 10",
     ),
     "a Highway that widens": (
         lambda: cnn_architectures.HighwayBlock(1, 8),
