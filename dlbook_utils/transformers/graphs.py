@@ -191,17 +191,17 @@ class GAT(nn.Module):
         """Return the score (E, heads) of each edge: what the receiver asks plus what the sender
         tells, through a leaky ReLU.
         """
-        asked, told = ((G * a).sum(-1) for a in (ask, tell))  # (n, heads)
-        both = asked.index_select(0, edges[1]) + told.index_select(0, edges[0])
-        return F.leaky_relu(both, 0.2) * self.learned
+        both = sum(
+            (G * a).sum(-1).index_select(0, ends) for a, ends in zip((ask, tell), edges.flip(0))
+        )
+        return F.leaky_relu(both, 0.2) * self.learned  # type: ignore[arg-type]
 
     def attend(self, G: Tensor, edges: Tensor, ask: Tensor, tell: Tensor) -> Tensor:
         """Return (n, heads m) from G (n, heads m): each head takes a mean over neighbours."""
         G = G.unflatten(1, ask.shape)  # (n, heads, m)
         weights = edge_softmax(self.score(G, edges, ask, tell), edges, len(G))
         drop = self.drop * self.training
-        H = pass_messages(F.dropout(G, drop), edges, F.dropout(weights, drop))
-        return H.flatten(1)
+        return pass_messages(F.dropout(G, drop), edges, F.dropout(weights, drop)).flatten(1)
 
     def forward(self, words: Tensor, edges: Tensor) -> Tensor:
         drop, n = self.drop * self.training, int(edges.max()) + 1
