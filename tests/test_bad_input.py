@@ -176,6 +176,21 @@ def enter():
     ask(words + "cooccurrences", ints(9, 5).flatten(), 5, 2)
     ask(words + "pmi", f(4, 3).abs(), 0.75)
     ask(words + "negative_sampling_loss", f(4, 3), f(4, 3), f(4, 2, 3))
+    links, near = "transformers.graphs.", torch.tensor([[0, 1, 2, 0], [1, 0, 2, 2]])
+    has = torch.tensor([[0, 4, 2, 3], [0, 0, 1, 2]])
+    ask("page.guards.check_edges", near, 3, 3)
+    ask(links + "link_nodes", near, 3)
+    ask(links + "pass_messages", f(3, 4), near, f(4), 3)
+    ask(links + "edge_softmax", f(4), near, 3)
+    ask(links + "degree_weights", near, 3)
+    ask(links + "look_up", f(5, 4), has, 3, 0.0)
+    ask(links + "GCN", 5, 4, 3, 2, 0.5)
+    ask(links + "GCN()", 5, 4, 3, call=[has, near])
+    ask(links + "GAT", 5, 4, 3, 2, 0.6, True)
+    ask(links + "GAT()", 5, 4, 3, 2, call=[has, near])
+    ask(links + "refine_colours", near, [0, 0, 1])
+    NOT_ASKED[links + "glorot"] = "makes a parameter of any shape"
+    NOT_ASKED[links + "learn_nodes"] = "a loop over what others check"
     ahead = "sequences.forecasting."
     ask(ahead + "cut_windows", f(20, 3), 6, 4)
     ask(ahead + "ridge_map", f(9, 4), f(9, 2), 0.5)
@@ -771,7 +786,7 @@ EXCUSED = {  # "function argument variant": why it may pass
     r"transformers\.language_models\.merge [12] .*": "any pair, any new id",
     r"page\.devices\.budget .*": "hands on whatever it is given",
     r"page\.guards\.check_(shape|boxes|state|data|inputs|sides|batches|labels|lengths|scores|count|"
-    r"loss|number|finite|between|ids) "
+    r"loss|number|finite|between|ids|edges) "
     r".*": "a guard asks what its name says, and nothing else: tests/page/test_guards.py",
     r"page\.guards\.widened .*": "any tensor",
     r"page\.plotting\.decision_regions 2 .*": "labels take colours in turn, whatever their numbers",
@@ -785,6 +800,10 @@ EXCUSED = {  # "function argument variant": why it may pass
     r"sequences\.lstm\.zero_state 0 (nan|wrong type: bytes)": "only shape, kind and place are read",
 }
 EXCUSED |= {
+    r"transformers\.graphs\.\S+ \d wrong shape: a (column|row) more": "a larger graph",
+    r"transformers\.graphs\.(GCN|GAT)\(\) 1 out of range: too large": "a larger graph",
+    r"transformers\.graphs\.pass_messages 2 wrong type: bytes": FORMULA,
+    r"transformers\.graphs\.(GCN|GAT) 4 .*": "F.dropout asks when the network is called",
     r"practice\.classical\.(boost_stumps 1|train_\w+ 2) wrong type: bytes": WHOLE_OR_NOT,
     r"practice\.classical\.train_rival 2 out of range.*": "scikit-learn takes any whole labels",
     r"practice\.classical\.train_rival 4 .*": "only a network takes steps, and asks then",

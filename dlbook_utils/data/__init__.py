@@ -21,6 +21,7 @@ from typing import Any, overload
 from . import fetch, registry
 from .registry import DataError
 from .sets import (
+    Graph,
     Images,
     Lines,
     Masked,
@@ -37,6 +38,7 @@ from .sets import (
 __all__ = [
     "STAND_IN_NOTICE",
     "DataError",
+    "Graph",
     "Images",
     "Lines",
     "Masked",
@@ -129,20 +131,27 @@ def load(
 
 @overload
 def load(
+    name: registry.GraphSet, split: str = ..., *, seed: int = ..., n: int | None = ...
+) -> Graph: ...
+
+
+@overload
+def load(
     name: str, split: str = ..., *, seed: int = ..., n: int | None = ...
-) -> Images | Points | Text | Lines | Series | Recordings | Music | Table | Masked: ...
+) -> Images | Points | Text | Lines | Series | Recordings | Music | Table | Masked | Graph: ...
 
 
 def load(
     name: str, split: str = "train", *, seed: int = 0, n: int | None = None
-) -> Images | Points | Text | Lines | Series | Recordings | Music | Table | Masked:
+) -> Images | Points | Text | Lines | Series | Recordings | Music | Table | Masked | Graph:
     """A data set by name.
 
     Images have x uint8 (n, c, h, w) and y int64 (n,), points x float32 (n, 2) and y, a table x
     float32 (n, columns) and y, pictures with masks x uint8 (n, 1, h, w) and `.masks` bool (n, k, h,
     w); text has `.text`, names and pairs `.items`, series `.values` float32 (hours, channels),
     recordings `.waves`, int16 (samples,) each, `.y` and `.speaker`, music `.pieces` and a third
-    split, "valid". `seed` and `n` choose which and how many samples are made, for generated sets
+    split, "valid", as have graphs: words x bool (n, d), `.edges`, `.y` and the split's `.nodes`.
+    `seed` and `n` choose which and how many samples are made, for generated sets
     only. Texts, lines, series and pictures with masks come whole with split="all", else as nine
     tenths ("train") and one tenth ("test").
 
@@ -253,6 +262,7 @@ def _stand_in(source: registry.Source, split: str, problem: str):
         "cells": "generated cells",
         "census": "people made up",
         "chorales": "generated chords",
+        "papers": "papers made up",
         "scored_pairs": "days and months, by how near they are in the calendar",
     }[source.stand_in]
     fetch.notice(

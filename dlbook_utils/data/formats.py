@@ -8,11 +8,12 @@ from __future__ import annotations
 import io
 import json
 import pickle
+from collections import defaultdict
 from collections.abc import Callable, Sized
 from typing import TypeVar
 
 from .registry import ADULT_COLUMNS, DataError, File, Source
-from .sets import Images, Lines, Masked, Music, Recordings, Series, Table, Text
+from .sets import Graph, Images, Lines, Masked, Music, Recordings, Series, Table, Text
 
 Get = Callable[[File], bytes]
 T = TypeVar("T", bound=Sized)
@@ -68,9 +69,17 @@ def fashion_mnist(source: Source, get: Get, split: str) -> Images:
     return _images(source, idx(get(images))[:, None], idx(get(labels)), split)
 
 
+class _SparseRows:
+    """What a pickled SciPy matrix becomes, without SciPy: its arrays by name."""
+
+    def __setstate__(self, arrays: dict):
+        self.indices, self.ends = arrays["indices"], arrays["indptr"]
+        self.values, self.shape = arrays["data"], arrays["_shape"]
+
+
 class _ArraysOnly(pickle.Unpickler):
-    """Reads pickles of dicts, lists, strings and NumPy arrays; everything that could run code is
-    refused.
+    """Reads pickles of dicts, lists, strings, NumPy arrays and SciPy's sparse rows; everything
+    that could run code is refused.
     """
 
     def find_class(self, module, name):
@@ -81,6 +90,9 @@ class _ArraysOnly(pickle.Unpickler):
             ("numpy.core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],
             ("numpy", "ndarray"): np.ndarray,
             ("numpy", "dtype"): np.dtype,
+            ("scipy.sparse.csr", "csr_matrix"): _SparseRows,
+            ("collections", "defaultdict"): defaultdict,
+            ("__builtin__", "list"): list,
         }
         if (module, name) not in allowed:
             raise pickle.UnpicklingError(f"a data file asks for {module}.{name}, which is refused")
@@ -242,6 +254,53 @@ def chorales(source: Source, get: Get, split: str) -> Music:
     parts = json.loads(_decoded(source, get))
     pieces = tuple(tuple(tuple(sorted(chord)) for chord in piece) for piece in parts.get(split, ()))
     return Music(_counted(source, pieces, split), source.name)
+
+
+def citations(source: Source, get: Get, split: str) -> Graph:
+    """Planetoid's files: words and fields of the nodes asked about in the test (tx, ty, in the
+    order of test.index) and of all others (allx, ally), and for each node a list of neighbours, in
+    which some stand twice. The first nodes are there to train on, those that follow to validate.
+    """
+    import torch
+
+    files = {file.path.split(f"ind.{source.name}.")[-1]: file for file in source.files}
+
+    def unpickled(part: str):
+        return _ArraysOnly(io.BytesIO(get(files[part])), encoding="latin1").load()
+
+    asked = torch.tensor([int(line) for line in get(files["test.index"]).split()])
+    others = unpickled("ally")
+    n = len(others) + len(asked)
+    if sorted(asked.tolist()) != list(range(len(others), n)):
+        raise DataError(f"{source.name}: test.index is no order of {len(others)} to {n - 1}")
+    place = torch.cat([torch.arange(len(others)), asked])
+    y = torch.empty(n, dtype=torch.int64)
+    y[place] = torch.cat([torch.tensor(part.argmax(1)) for part in (others, unpickled("ty"))])
+    words = [_dense(unpickled(part)) for part in ("allx", "tx")]
+    x = torch.empty(n, words[0].shape[1], dtype=torch.bool)
+    x[place] = torch.cat(words)
+    pairs = {
+        (min(v, u), max(v, u)) for v, near in unpickled("graph").items() for u in near if u != v
+    }
+    first, second = source.sizes["train"], source.sizes["valid"]
+    nodes = {
+        "train": torch.arange(first),
+        "valid": torch.arange(first, first + second),
+        "test": asked,
+    }[split]
+    edges = torch.tensor(sorted(pairs)).T.contiguous()
+    return _counted(source, Graph(x, edges, y, nodes, source.classes, source.name), split)
+
+
+def _dense(rows: _SparseRows):
+    """Sparse rows as a bool tensor (n, d): where there is a one."""
+    import numpy as np
+    import torch
+
+    x = torch.zeros(rows.shape, dtype=torch.bool)
+    row = np.repeat(np.arange(rows.shape[0]), np.diff(rows.ends))
+    x[torch.from_numpy(row), torch.tensor(rows.indices).long()] = torch.tensor(rows.values) > 0
+    return x
 
 
 def spoken(source: Source, get: Get, split: str) -> Recordings:

@@ -15,6 +15,7 @@ grounds to believe that it serves the same bytes; the digest decides in any case
 - English-French pairs: the archive of "Dive into Deep Learning", because manythings.org replaces
   its file regularly;
 - spoken digits: the archive that GitHub makes of a tag, and the host to which it sends one for it.
+- Cora: the repository of Planetoid and that of the graph convolutional networks: the same files;
 - em-vnc: the archive of its authors' repository, which GitHub makes anew when asked, from two of
   its addresses; torch_em records the same SHA-256.
 """
@@ -42,6 +43,7 @@ MaskedSet = Literal["em-vnc"]
 TableSet = Literal["adult"]
 MusicSet = Literal["jsb-chorales"]
 SpeechSet = Literal["fsdd"]
+GraphSet = Literal["cora"]
 
 
 @dataclass(frozen=True)
@@ -369,6 +371,48 @@ _CHORALES = _mirrored(
     ),
 )
 
+# The files number the fields and do not name them. Sen et al. do, and how many papers each has
+# tells which is which: 351, 217, 418, 818, 426, 298 and 180.
+CORA_FIELDS = (
+    "theory",
+    "reinforcement learning",
+    "genetic algorithms",
+    "neural networks",
+    "probabilistic methods",
+    "case-based reasoning",
+    "rule learning",
+)
+_CORA = tuple(
+    _mirrored(
+        tuple(
+            f"{host}{folder}"
+            for host, folder in (
+                (
+                    "https://raw.githubusercontent.com/kimiyoung/planetoid/",
+                    "af6abf468a772cc055bec88c52e4d6f51b7c37e3/data",
+                ),
+                (
+                    "https://raw.githubusercontent.com/tkipf/gcn/",
+                    "39a4089fe72ad9f055ed6fdb9746abdcfebc4d81/gcn/data",
+                ),
+                (
+                    "https://cdn.jsdelivr.net/gh/kimiyoung/planetoid@",
+                    "af6abf468a772cc055bec88c52e4d6f51b7c37e3/data",
+                ),
+            )
+        ),
+        File(f"cora/ind.cora.{part}", sha256, size),
+    )
+    for part, sha256, size in (
+        ("allx", "9419ba2f26f5c35243db64aba110e0f35a04851609e0dc5433450676ca6b8543", 257_305),
+        ("ally", "2b998f5cc7fedc86e7f97ca2498f47a1ffc1462c29e2d578b23bf3f62b6e7d71", 47_959),
+        ("graph", "58f13302f39dde8852dad6fe6d15b89b077b6d7f837626bce671ef80344b383d", 59_847),
+        ("test.index", "297ce89af2b51a6a194181c7dbe1796c6a1cf9cd9349a88383b1b1e227867875", 5_000),
+        ("tx", "b9afbaa4a400df991f6f02ef677e1e44da55ffc04801fd02f9e673987829226a", 148_025),
+        ("ty", "41f5ac76596a1699cc33f53084a2419e92961c42bb75f36fc38e616d348532ad", 28_135),
+    )
+)
+
 _SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
 _FSDD = Download(
     "free-spoken-digit-dataset-1.0.10.zip",
@@ -546,6 +590,19 @@ SETS: dict[str, Source] = {
             {"train": 229, "valid": 76, "test": 77},
             downloads=(_CHORALES,),
             stand_in="chorales",
+        ),
+        Source(
+            "cora",
+            "2,708 papers on machine learning in seven fields, which of 1,433 words each has, and "
+            "5,278 pairs of which one cites the other; the split of Planetoid, 140 / 500 / 1,000",
+            "MIT with Planetoid's repository; the underlying data state none",
+            "Yang, Cohen and Salakhutdinov 2016, arXiv:1603.08861; Sen et al. 2008, "
+            "doi:10.1609/aimag.v29i3.2157",
+            "citations",
+            {"train": 140, "valid": 500, "test": 1000},
+            CORA_FIELDS,
+            downloads=_CORA,
+            stand_in="papers",
         ),
         Source(
             "adult",

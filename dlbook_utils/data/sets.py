@@ -378,6 +378,66 @@ class Recordings:
         return f"Recordings({self.name}: {size}{'' if self.real else ', stand-in'})"
 
 
+@dataclass(frozen=True, eq=False, repr=False)
+class Graph:
+    """Things and which of them belong together: `x` bool (n, d) says which of d words node v has,
+    `edges` int64 (2, m) holds each pair of neighbours once, the smaller number first, and `y` (n,)
+    the class of each node. Of these, `nodes` int64 (k,) are those that the split asks about: a
+    split is a part of the nodes, each part comes with the whole graph.
+    """
+
+    x: Tensor
+    edges: Tensor
+    y: Tensor
+    nodes: Tensor
+    classes: tuple[str, ...]
+    name: str
+    real: bool = True
+
+    def __post_init__(self):
+        import torch
+
+        validate(self.x, self.y, self.classes, self.name)
+        n = len(self.y)
+        if self.x.dtype != torch.bool or self.x.ndim != 2:
+            got = f"{self.x.dtype} {tuple(self.x.shape)}"
+            raise ValueError(f"{self.name}: words must be bool (n, d), got {got}")
+        if self.edges.dtype != torch.int64 or self.edges.ndim != 2 or len(self.edges) != 2:
+            got = f"{self.edges.dtype} {tuple(self.edges.shape)}"
+            raise ValueError(f"{self.name}: edges must be int64 (2, m), got {got}")
+        first, second = self.edges
+        if (bad := (first < 0) | (first >= second) | (second >= n)).any():
+            pair = self.edges[:, bad][:, 0].tolist()
+            raise ValueError(
+                f"{self.name}: an edge {pair}, expected two nodes of 0 to {n - 1}, smaller first"
+            )
+        if len(self.edges.unique(dim=1).T) != len(self.edges.T):
+            raise ValueError(f"{self.name}: an edge is there twice")
+        if self.nodes.dtype != torch.int64 or self.nodes.ndim != 1 or not len(self.nodes):
+            got = f"{self.nodes.dtype} {tuple(self.nodes.shape)}"
+            raise ValueError(f"{self.name}: nodes must be int64 (k,), got {got}")
+        if int(self.nodes.min()) < 0 or int(self.nodes.max()) >= n:
+            got = f"{int(self.nodes.min())} to {int(self.nodes.max())}"
+            raise ValueError(f"{self.name}: nodes {got}, expected some of 0 to {n - 1}")
+
+    def __len__(self) -> int:
+        return len(self.nodes)
+
+    def __getitem__(self, index) -> Graph:
+        """The same graph, asking about fewer nodes: a slice, an index tensor, a mask or a list."""
+        (nodes,) = _take(index, self.nodes)
+        return replace(self, nodes=nodes)
+
+    def inputs(self, device=None) -> Tensor:
+        """The words as float32 (n, d), those of a node sharing 1 equally."""
+        x = self.x.to(device).float()
+        return x.div_(x.sum(1, keepdim=True).clamp_(min=1))
+
+    def __repr__(self) -> str:
+        size = f"{len(self)} of {len(self.y)} nodes, {self.edges.shape[1]} edges"
+        return f"Graph({self.name}: {size}{'' if self.real else ', stand-in'})"
+
+
 def _take(index, *tensors: Tensor) -> tuple[Tensor, ...]:
     """The rows of each tensor at a slice, at positions or where a mask is True.
 
@@ -453,10 +513,10 @@ def grouped_order(items: Sequence, seed: int) -> list[int]:
 def split(data, *fractions: float, seed: int = 0) -> tuple:
     """Cut a set into disjoint parts, for example `train, valid = split(ds, 0.8, 0.2)`.
 
-    Images and points are dealt out by class, so that each part has the class balance of the
-    whole. Text, series, music and pictures with masks are cut in order. Of lines, equal ones (names
-    that occur twice, translations of one sentence) stay in the same part, so that no part can be
-    answered from another. The same seed gives the same parts on every machine.
+    Images, points and the nodes of a graph are dealt out by class, so that each part has the class
+    balance of the whole. Text, series, music and pictures with masks are cut in order. Of lines,
+    equal ones (names that occur twice, translations of one sentence) stay in the same part, so that
+    no part can be answered from another. The same seed gives the same parts on every machine.
 
     Raises ValueError for fractions that are not positive or add up to more than 1, or for a part
     that would be empty.
@@ -473,7 +533,8 @@ def split(data, *fractions: float, seed: int = 0) -> tuple:
         starts = [_next_group(data.items, order, start) for start in starts]
         ends = [*starts[1:], _next_group(data.items, order, ends[-1])]
     else:
-        order = stratified_order(data.y.tolist(), seed)
+        labels = data.y[data.nodes] if isinstance(data, Graph) else data.y
+        order = stratified_order(labels.tolist(), seed)
     return _parts(data, order, starts, ends)
 
 

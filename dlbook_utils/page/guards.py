@@ -72,6 +72,18 @@ def check_shape(x: Tensor, shape: Sequence[Any], name: str = "x") -> Tensor:
     return x
 
 
+def check_edges(edges: Tensor, senders: int, receivers: int) -> Tensor:
+    """Return edges, int64 (2, E), if all are between so many senders and receivers; else raise."""
+    if edges.dtype != torch.int64 or edges.ndim != 2 or len(edges) != 2:
+        got = f"{edges.dtype} {tuple(edges.shape)}"
+        raise ValueError(f"edges must be int64 (2, E), got {got}")
+    for row, n in zip(edges, (senders, receivers), strict=True):
+        if row.numel() and not 0 <= int(row.min()) <= int(row.max()) < n:
+            got = f"{int(row.min())} to {int(row.max())}"
+            raise ValueError(f"edges between nodes {got}, expected 0 to {n - 1}")
+    return edges
+
+
 def check_boxes(boxes: Tensor, shape: Sequence[Any], name: str = "boxes") -> Tensor:
     """Return boxes (..., 4) if they are left, top, right, bottom, of this shape (`check_shape`).
 

@@ -846,6 +846,7 @@ def test_types_that_are_promised_for_names_are_those_that_load_returns(monkeypat
         data.Music: registry.MusicSet,
         data.Table: registry.TableSet,
         data.Masked: registry.MaskedSet,
+        data.Graph: registry.GraphSet,
     }
     names = [name for literal in promised.values() for name in get_args(literal)]
     assert sorted(names) == sorted(data.available())
