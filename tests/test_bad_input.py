@@ -253,6 +253,13 @@ def enter():
     ask(seg + "soft_dice_loss", f(2, 2, 8, 8), 1.0 * (f(2, 2, 8, 8, seed=1) > 0))
     ask(seg + "pixel_probabilities", nn.Conv2d(1, 2, 1), f(2, 1, 8, 8))
     NOT_ASKED[seg + "fit_unet"] = "its guards: tests/vision/test_segmentation.py"
+    moved = "vision.transfer."
+    ask(moved + "fit_from", f(6), f(4, 6, seed=1), f(4, seed=2))
+    ask(moved + "transplant", nn.Linear(3, 2), nn.Linear(3, 2).state_dict(), ["head."])
+    ask(moved + "Frozen", nn.Linear(3, 2))
+    ask(moved + "Frozen()", nn.Linear(3, 2), call=[f(4, 3)])
+    ask(moved + "rate_groups", [nn.Linear(3, 2), nn.Linear(2, 2)], 0.1, 0.5)
+    ask(moved + "fit_readout", f(8, 3), ints(8), 3, 0.1)
     arch = "vision.cnn_architectures."
     ask(arch + "lenet_squash", f(4))
     ask(arch + "Subsampling", 3)
