@@ -5,11 +5,10 @@ usage: OMP_NUM_THREADS=1 DLBOOK_DATA=... python -m tools.records.transfer
 Runs the page's own cells up to the last function that is needed, then, as the part of a line says:
 
 - rates: fresh and fine-tuned networks at four rates, and readouts at four strengths of decay, on
-  seeds that the page does not use, asked about training pictures that none of them drew;
+  seeds that the page does not use, asked about training pictures that they did not draw;
 - labels: all arms with 1 to 500 examples of a class, at the page's rates and decays, from 100 on at
   those that were best with 100;
 - layers: the first k layers from the source network, frozen or trained on, or random and frozen;
-- longer: a source network trained for five times as many steps;
 - clothes: a source network trained on clothes instead of photographs.
 
 Appends a line per run to records/transfer.jsonl; runs that stand there already are left out, so
@@ -41,7 +40,7 @@ RATES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
 DECAYS = (0.001, 0.01, 0.1, 1.0, 10.0, 100.0)
 NETS, READOUTS = ("fresh", "fine-tuned"), ("frozen", "random", "pixels")
 SHUFFLED, MOVED = "shuffled", ("fine-tuned", "frozen")
-SIZES, TRIED, CUT = (1, 3, 10, 30, 100, 500), (50, 51, 52, 53), 100
+SEEDS, SIZES, TRIED, CUT = range(3), (1, 3, 10, 30, 100, 500), (50, 51, 52, 53), 100
 Run = tuple[str, str, str, int, float, int]  # part, task, arm, n, setting, seed
 
 
@@ -53,10 +52,11 @@ def workshop() -> dict[str, Any]:
     for source in sources[: last + 1]:
         if not any(word in source for word in SKIPPED):
             exec(compile(source, str(PAGE), "exec"), names)
+    names["SOURCES"] = 1000  # a source network for each seed
     return names
 
 
-def runs(tasks: list[str], seeds: range) -> Iterator[Run]:
+def runs(tasks: list[str]) -> Iterator[Run]:
     """Yield the runs; a setting of 0 is the page's own."""
     for task in tasks:
         for seed in TRIED:
@@ -66,17 +66,16 @@ def runs(tasks: list[str], seeds: range) -> Iterator[Run]:
         yield from (("rates", task, arm, CUT, d, TRIED[0]) for arm in READOUTS for d in DECAYS)
     for task in tasks:
         yield from (("rates", task, SHUFFLED, 10, r, seed) for seed in TRIED[:2] for r in RATES)
-        yield from (("labels", task, SHUFFLED, 10, 0, seed) for seed in seeds)
+        yield from (("labels", task, SHUFFLED, 10, 0, seed) for seed in SEEDS)
     for task in tasks:
-        for seed in seeds:
+        for seed in SEEDS:
             yield from (("labels", task, arm, n, 0, seed) for arm in NETS + READOUTS for n in SIZES)
     for task in tasks[::2]:  # the nearest and the farthest
-        for seed in seeds:
+        for seed in SEEDS:
             for arm in ("frozen", "fine-tuned", "random"):
                 yield from (("layers", task, arm, CUT, k, seed) for k in range(1, 5))
-    for part in ("clothes", "longer"):
-        for seed in seeds:
-            yield from ((part, task, arm, 10, 0, seed) for task in tasks for arm in MOVED)
+    for seed in SEEDS:
+        yield from (("clothes", task, arm, 10, 0, seed) for task in tasks for arm in MOVED)
 
 
 def steps_for(page: dict[str, Any], n: int) -> int:
@@ -84,18 +83,13 @@ def steps_for(page: dict[str, Any], n: int) -> int:
     return page["STEPS"] * (1 if n < 100 else 3 if n < 500 else 4)
 
 
-def set_source(page: dict[str, Any], part: str) -> None:
-    """Have the page's source networks trained as the part of the record asks."""
-    part = part if part in ("clothes", "longer") else "usual"
-    own = page.setdefault("own", (page["source"], page["SOURCE_STEPS"]))
-    if page.get("origin", "usual") != part:
-        page["source_net"].cache_clear()
+def set_source(page: dict[str, Any], name: str) -> None:
+    """Have the page's source networks trained on known clothes, or on known photographs."""
+    if page.get("origin", "photos") != name:
+        page["train_source"].cache_clear()
         page["features_by"].cache_clear()
-    page["origin"], (page["source"], page["SOURCE_STEPS"]) = part, own
-    if part == "clothes":
-        page["source"] = page["grey_pictures"](page["clothes"], page["KNOWN"], 5000)
-    if part == "longer":
-        page["SOURCE_STEPS"] *= 5
+        page["source"] = page["grey_pictures"](page[name], page["KNOWN"], 5000)
+    page["origin"] = name
 
 
 @cache
@@ -116,7 +110,7 @@ def cut(page: dict[str, Any], task: str, arm: str, few: Any, k: int, seed: int) 
         else page["source_net"](seed).state_dict()
     )
     net = page["cut_net"](k, seed, weights, frozen=arm != "fine-tuned")
-    rate = best(task, "fine-tuned" if arm == "fine-tuned" else "fresh")
+    rate = best(task, arm) if arm == "fine-tuned" else page["SETTINGS"][task]["fresh"]
     page["tune_net"](net, *few, steps_for(page, CUT), rate, seed)
     return evaluate(net, *page["TASKS"][task][1])["accuracy"]
 
@@ -132,7 +126,7 @@ def rest(pool: Any, few: Any) -> Any:
 def scored(page: dict[str, Any], run: Run) -> dict[str, Any]:
     """Make one run and return its line."""
     part, task, arm, n, setting, seed = run
-    set_source(page, part)
+    set_source(page, "clothes" if part == "clothes" else "photos")
     start = time.process_time()
     pool, test = page["TASKS"][task]
     few = page["draw_few"](*pool, n, seed)
@@ -163,7 +157,7 @@ def main() -> None:
     page = workshop()
     if not all(page[name].real for name in ("photos", "clothes", "sounds")):
         raise SystemExit("the record needs the real data; set DLBOOK_DATA")
-    for run in runs([*page["TASKS"]], page["SEEDS"]):
+    for run in runs([*page["TASKS"]]):
         key = "/".join(map(str, run))
         if key not in done:
             line = {"key": key} | scored(page, run)
