@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dlbook_utils.page.guards import check_count, check_inputs, check_shape
+from dlbook_utils.page.guards import check_count, check_data, check_number, check_shape
 
 __all__ = [
     "Frozen",
@@ -102,8 +102,8 @@ def fit_readout(X: Tensor, y: Tensor, classes: int, decay: float = 0.1) -> nn.Mo
     for data that do not fit, and for a decay that is not positive.
     """
     check_shape(X, ["n", "d"], "X")
-    check_inputs(X, y)
-    check_shape(y, [len(X)], "y")
+    check_data(X, y, "features")
+    check_number(X.sum(), "features")
     check_count(classes, "classes", int(y.max()) + 1)
     if not decay > 0:
         raise ValueError(f"decay is positive, got {decay}")
