@@ -271,6 +271,13 @@ def enter():
     ask(seg + "soft_dice_loss", f(2, 2, 8, 8), 1.0 * (f(2, 2, 8, 8, seed=1) > 0))
     ask(seg + "pixel_probabilities", nn.Conv2d(1, 2, 1), f(2, 1, 8, 8))
     NOT_ASKED[seg + "fit_unet"] = "its guards: tests/vision/test_segmentation.py"
+    moved = "vision.transfer."
+    ask(moved + "fit_from", f(6), f(4, 6, seed=1), f(4, seed=2))
+    ask(moved + "transplant", nn.Linear(3, 2), nn.Linear(3, 2).state_dict(), ["head."])
+    ask(moved + "Frozen", nn.Linear(3, 2))
+    ask(moved + "Frozen()", nn.Linear(3, 2), call=[f(4, 3)])
+    ask(moved + "rate_groups", [nn.Linear(3, 2), nn.Linear(2, 2)], 0.1, 0.5)
+    ask(moved + "fit_readout", f(8, 3), ints(8), 3, 0.1)
     arch = "vision.cnn_architectures."
     ask(arch + "lenet_squash", f(4))
     ask(arch + "Subsampling", 3)
@@ -777,6 +784,10 @@ EXCUSED = {  # "function argument variant": why it may pass
     r"foundations\.optimisation\.(step_decay|cosine|warm_up|triangular|one_cycle) .*": ANY_TIME,
     r".* wrong type: half": WHOLE_OR_NOT,
     r"vision\.segmentation\.draw_crops 0 wrong type.*": MOVES,
+    r"vision\.transfer\.fit_from 2 wrong type.*": FORMULA,
+    r"vision\.transfer\.fit_readout 1 wrong type: bytes": "cross-entropy takes bytes for labels",
+    r"vision\.transfer\.(transplant 2|rate_groups 0) empty": "nothing comes of nothing",
+    r"vision\.transfer\.Frozen\(\) 0 wrong shape.*": "what it wraps is asked",
     r"vision\.segmentation\.(soft_dice_loss|best_threshold) \d wrong type.*": FORMULA,
     r"generative\.diffusion\.denoiser [12] .*": "asked when the function that it makes is called",
     r"generative\.diffusion\.\S+ (abar|[12]) wrong shape: a row more": "a longer schedule is one",

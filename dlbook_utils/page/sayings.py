@@ -29,5 +29,6 @@ SAYINGS = {
     "black-boxes": "Deep models are black boxes",
     "biased-data": "Models trained on biased data are biased",
     "pretraining-helps": "Pre-training helps",
+    "layerwise-pretraining": "Deep networks need pre-training, layer by layer",
     "more-parameters-overfit": "More parameters overfit",
 }
