@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dlbook_utils.foundations.gradient_flow import RMSNorm
-from dlbook_utils.page.guards import check_count, check_shape
+from dlbook_utils.page.guards import check_count, check_labels, check_shape
 from dlbook_utils.transformers.language_models import start_small
 from dlbook_utils.transformers.transformer import (
     EncoderBlock,
@@ -37,8 +37,8 @@ def rotate(x: Tensor, start: int = 0, base: float = 10_000.0) -> Tensor:
     """
     check_shape(x, [..., "T", "s"])
     T, s = x.shape[-2:]
-    if s % 2:
-        raise ValueError(f"features are turned in pairs, got s = {s}")
+    if s % 2 or not x.is_floating_point():
+        raise ValueError(f"numbers are turned in pairs, got s = {s}, {x.dtype}")
     dtype, device = torch.promote_types(x.dtype, torch.float32), x.device
     rates = base ** (-torch.arange(0, s, 2, dtype=dtype, device=device) / s)
     places = torch.arange(start, start + T, dtype=dtype, device=device)
@@ -183,7 +183,7 @@ class ModernGPT(nn.Module):
 
 def mild_sinusoids(T: int, d: int) -> Tensor:
     """Return sinusoids as small beside a table of small numbers as those of 2017 beside theirs."""
-    return sinusoids(T, d) / d**0.5
+    return sinusoids(check_count(T, "T"), d) / d**0.5
 
 
 class BlockOf2017(EncoderBlock):
@@ -198,7 +198,9 @@ def gpt_of_2017(tokens: int, d: int, depth: int, pre: bool = False, heads: int =
 
     Sinusoids, ReLU, LayerNorm; started as `start_small` does, without biases.
     """
-    blocks = (BlockOf2017(d, heads, 4 * d, torch.relu, pre) for _ in range(depth))
+    blocks = (
+        BlockOf2017(d, heads, 4 * d, torch.relu, pre) for _ in range(check_count(depth, "depth", 0))
+    )
     norm = nn.LayerNorm(d) if pre else nn.Identity()
     model = ModernGPT(tokens, d, blocks, norm, mild_sinusoids)
     start_small(model, depth, 0.1)
@@ -225,7 +227,8 @@ def modern_gpt(
     """
     if places not in PLACES:
         raise ValueError(f"places are one of {PLACES}, got {places!r}")
-    slopes = 2.0 ** (-8 * torch.arange(1, heads + 1) / heads)
+    check_count(1 if window is None else window, "window")
+    slopes = 2.0 ** (-8 * torch.arange(1, check_count(heads, "heads") + 1) / heads)
     prefer = partial(place_bias, window=window, slopes=slopes if places == "alibi" else None)
     turn = rotate if places == "rotary" else nn.Identity()
     saved = 2 * d * (heads - groups) // heads
@@ -233,7 +236,7 @@ def modern_gpt(
     added = mild_sinusoids if places == "sinusoids" else torch.zeros
     blocks = (
         ModernBlock(d, GroupedAttention(d, heads, groups, turn, prefer), feed(d, hidden))
-        for _ in range(depth)
+        for _ in range(check_count(depth, "depth", 0))
     )
     model = ModernGPT(tokens, d, blocks, RMSNorm(d), added)
     start_small(model, depth, 0.1)
@@ -291,6 +294,8 @@ class Experts(nn.Module):
     def __init__(self, d: int, hidden: int, experts: int, k: int, balance: float = 0.0):
         super().__init__()
         self.k, self.balance = check_count(k, "k", 1, experts), balance
+        if not balance >= 0:
+            raise ValueError(f"balance is 0 or more, got {balance}")
         self.router = nn.Linear(d, experts, bias=False)
         self.experts = nn.ModuleList(SwiGLU(d, hidden) for _ in range(experts))
         self.register_buffer("handicap", torch.zeros(experts))
@@ -329,7 +334,11 @@ def verify_draft(p: Tensor, q: Tensor, drafts: Tensor, g: torch.Generator) -> Te
     arXiv:2211.17192.
     """
     check_shape(p, [len(check_shape(q, ["k", "K"], "q")) + 1, q.shape[1]], "p")
-    for t, x in enumerate(check_shape(drafts, [len(q)], "drafts").tolist()):
+    check_labels(q, drafts)
+    for name, rows in (("p", p), ("q", q)):
+        if not ((rows.sum(-1) - 1).abs() < 1e-3).all():
+            raise ValueError(f"{name} is finite and sums to 1, not {rows.sum(-1)}")
+    for t, x in enumerate(drafts.tolist()):
         if torch.rand((), generator=g) * q[t, x] >= p[t, x]:
             rest = (p[t] - q[t]).clamp(min=0)
             return torch.cat([drafts[:t], rest.multinomial(1, generator=g)])
@@ -352,7 +361,7 @@ def speculate(
     """
     check_count(len(check_shape(ids, ["T"], "ids")), "length of the prompt")
     end, passes = len(ids) + check_count(length, "length", 0), 0
-    check_count(k, "k")
+    k = check_count(k, "k")
     while len(ids) < end:
         told, q = ids, []
         for _ in range(k):
