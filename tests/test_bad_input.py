@@ -456,6 +456,30 @@ def enter():
     ask(m + "next_probabilities", f(2, 7), 1.0, 3, 0.9)
     ask(m + "read_on", gpt, ints(2, 5))
     ask(m + "generate", gpt, ints(2, 5), 2, g(), 1.0, 3, 0.9)
+    modern = "transformers.modern."
+    from dlbook_utils.transformers import modern as today
+
+    ask(modern + "rotate", f(2, 5, 4), 1, 100.0)
+    ask(modern + "place_bias", 5, 3, torch.tensor([0.5, 0.25]))
+    ask(modern + "GroupedAttention", 8, 4, 2)
+    ask(modern + "GroupedAttention()", 8, 4, 2, call=[f(2, 5, 8)])
+    ask(modern + "SwiGLU", 4, 8)
+    ask(modern + "SwiGLU()", 4, 8, call=[f(2, 5, 4)])
+    NOT_ASKED[modern + "ModernBlock"] = "takes two parts of a network"
+    ask(modern + "ModernGPT", 7, 4, [], torch.nn.Identity())
+    ask(modern + "ModernGPT()", 7, 4, [], torch.nn.Identity(), call=[ints(2, 5)])
+    ask(modern + "mild_sinusoids", 5, 4)
+    ask(modern + "BlockOf2017", 4, 2, 8)
+    ask(modern + "BlockOf2017()", 4, 2, 8, call=[f(2, 5, 4)])
+    ask(modern + "gpt_of_2017", 7, 8, 1, True, 2)
+    ask(modern + "modern_gpt", 7, 12, 1, "alibi", True, 2, 3, 2)
+    ask(modern + "tiled_attention", f(2, 5, 4), f(2, 5, 4), f(2, 5, 4), 2)
+    ask(modern + "Experts", 4, 6, 3, 2, 0.1)
+    ask(modern + "Experts()", 4, 6, 3, 2, call=[f(2, 5, 4)])
+    p = torch.full((3, 4), 0.25)
+    ask(modern + "verify_draft", p, p[:2], ints(2), g())
+    small = today.modern_gpt(7, 8, 1, heads=2, groups=2).eval()
+    ask(modern + "speculate", small, small, ints(4), 3, 2, g())
     vit = "transformers.vit."
     from dlbook_utils.transformers.vit import ViT
 
