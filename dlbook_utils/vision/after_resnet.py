@@ -64,6 +64,7 @@ def resnet_of_bottlenecks(
     blocks: Sequence[int] = (3, 4, 6, 3), classes: int = 1000
 ) -> nn.Sequential:
     """Return a ResNet of bottleneck blocks, by default ResNet-50."""
+    layers: list[nn.Module]
     layers, c = [imagenet_stem(64)], 64
     for stage, n in enumerate(blocks):
         m = 256 * 2**stage
@@ -258,6 +259,7 @@ def inverted_net(
     `inverted_net(MOBILE, nn.ReLU6)` is MobileNetV2, `inverted_net(EFFICIENT, nn.SiLU, True)`
     EfficientNet-B0.
     """
+    layers: list[nn.Module]
     layers, c = [conv_norm(3, first, 3, 2, act=act)], first
     for expand, kernel, stride, m, n in plan:
         for k in range(n):

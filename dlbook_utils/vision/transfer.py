@@ -120,8 +120,8 @@ def fit_readout(X: Tensor, y: Tensor, classes: int, decay: float = 0.1) -> nn.Mo
         loss.backward()
         return loss
 
-    lbfgs.step(closure)  # type: ignore[arg-type]
+    lbfgs.step(closure)
     with torch.no_grad():  # one layer that takes the features as they are
         head.weight /= spread
-        head.bias -= head.weight @ middle
+        head.bias -= head.weight @ middle  # type: ignore[misc]
     return head.requires_grad_(False)

@@ -55,7 +55,7 @@ def workshop() -> dict[str, Any]:
 
 def pictures(name: str, split: str, start: int, stop: int) -> tuple[Tensor, Tensor]:
     """Return some pictures of a data set, normalised, with their labels, where they are used."""
-    part = data.load(name, split)[start:stop]  # type: ignore[call-overload]
+    part: Any = data.load(name, split)[start:stop]
     if not part.real:
         raise SystemExit(f"the record needs the real {name}; set DLBOOK_DATA")
     x = part.inputs(device()).contiguous(memory_format=torch.channels_last)
