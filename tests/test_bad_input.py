@@ -836,6 +836,18 @@ EXCUSED = {  # "function argument variant": why it may pass
     r"sequences\.lstm\.zero_state 0 (nan|wrong type: bytes)": "only shape, kind and place are read",
 }
 EXCUSED |= {
+    r"transformers\.modern\.(rotate|SwiGLU\(\)) 0 wrong shape: an axis.*": BATCH,
+    r"transformers\.modern\.rotate 1 out of range: negative": "turning back is turning, too",
+    r"transformers\.modern\.place_bias 2 wrong shape: a column more": "heads may be many",
+    r"transformers\.modern\.ModernGPT 2 empty": "a table without blocks is a bigram model",
+    r"transformers\.modern\.(ModernGPT\(\) 0|speculate 2) wrong shape: a column more": WIDER,
+    r"transformers\.modern\.tiled_attention 0 wrong type: bytes": "a quotient is a float",
+    r"transformers\.modern\.verify_draft 1 empty": "p says how many rows it lacks",
+    r"generative\.diffusion\.Mixture(\(\)\.\w+)? [01] wrong type: bytes": FORMULA,
+    r"generative\.diffusion\.Mixture\(\)\.\w+ [01] wrong shape: an? (axis|row).*": BATCH,
+    r"generative\.(diffusion\.with_level [01]|flows\.matching_loss [12]) wrong type: bytes": FORMULA,
+    r"generative\.flows\.(log_standard|\w+_coupling) 0 wrong shape: an axis.*": BATCH,
+    r"generative\.flows\.(follow_velocity|velocity_and_trace|log_density_along) 1 wrong.*": "points of any shape; the velocity that is handed in is asked",
     r"transformers\.graphs\.\S+ \d wrong shape: a (column|row) more": "a larger graph",
     r"transformers\.graphs\.(GCN|GAT)\(\) 1 out of range: too large": "a larger graph",
     r"transformers\.graphs\.pass_messages 2 wrong type: bytes": FORMULA,

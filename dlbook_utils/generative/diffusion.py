@@ -180,6 +180,8 @@ def sliced_distance(a: Tensor, b: Tensor, g: Generator, lines: int = 64) -> floa
 
     Both are projected on `lines` directions drawn by g, on the CPU, sorted, and compared in order.
     """
+    check_shape(a, ["n", "d"], "a")
+    check_shape(b, a.shape, "b")
     along = F.normalize(torch.randn(a.shape[1], lines, generator=g), dim=0)
     sorted_a, sorted_b = ((x @ along).sort(0).values for x in (a, b))
     return (sorted_a - sorted_b).abs().mean().item()
