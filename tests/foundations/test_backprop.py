@@ -250,7 +250,7 @@ def test_numeric_gradient_leaves_x_alone_even_when_the_function_fails():
 
 @pytest.mark.parametrize("x", [np.array([1, 2]), [1.0, 2.0]])
 def test_numeric_gradient_needs_floats(x):
-    with pytest.raises(TypeError, match="NumPy array of floats"):
+    with pytest.raises(TypeError, match="NumPy array of float32 or float64"):
         numeric_gradient(lambda x: 0.0, x)
 
 
