@@ -155,6 +155,13 @@ def test_every_reference_can_be_found():
         assert re.search(r"^\s*(doi|eprint|url)\s*=", body, re.M | re.I), f"{key}: where is it?"
 
 
+def test_no_source_holds_a_tab_or_another_control_character():
+    """A backslash t that some script took for a tab: a formula then says `op` for a transpose."""
+    pages = sorted((ROOT / "book").rglob("*.md"))
+    odd = re.compile(r"[\x00-\x09\x0b-\x1f\x7f]")
+    assert not [path.name for path in pages if odd.search(path.read_text("utf8"))]
+
+
 def test_the_glossary_is_sorted_and_says_each_term_once():
     text = (ROOT / "book" / "glossary.md").read_text("utf8")
     terms = [term.lower() for term in re.findall(r"^(\S[^\n]*)\n  \S", text, re.M)]
