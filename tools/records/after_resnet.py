@@ -30,7 +30,8 @@ from dlbook_utils.foundations.linear import evaluate
 from dlbook_utils.page.devices import device, seed_everything
 from dlbook_utils.records import ledger, provenance
 from dlbook_utils.runner import feed
-from tools.execute import ROOT, read
+from tools.execute import ROOT
+from tools.records.workshop import DRAWS, workshop
 
 RECORD = records.folder() / "after_resnet.jsonl"
 PAGE = ROOT / "book" / "vision" / "after-resnet.md"
@@ -40,17 +41,6 @@ RATES = (0.003, 0.01, 0.03)
 TRAINED, TESTED = 20_000, 4_000
 SOME = ("basic", "separable", "inverted")
 LONG = 3  # times the page's steps
-
-
-def workshop() -> dict[str, Any]:
-    """Return what the page's cells define, up to the function that trains."""
-    sources = [cell.source for cell in read(PAGE).cells if cell.cell_type == "code"]
-    last = next(i for i, source in enumerate(sources) if LAST in source)
-    names: dict[str, Any] = {}
-    for source in sources[: last + 1]:
-        if not any(word in source for word in ("plt.show()", "check(", "data.load(")):
-            exec(compile(source, str(PAGE), "exec"), names)
-    return names
 
 
 def pictures(name: str, split: str, start: int, stop: int) -> tuple[Tensor, Tensor]:
@@ -96,7 +86,7 @@ def main() -> None:
     os.environ.setdefault("DLBOOK_BUDGET", "cpu")
     torch.set_num_threads(1)
     done = {row["key"] for row in ledger.read(RECORD)} if RECORD.exists() else set()
-    page = workshop()
+    page = workshop(PAGE, LAST, (*DRAWS, "data.load("))
     for run in runs(sys.argv[1:] or list(PARTS), page["FEW"], page["ARMS"], page["RATE"]):
         key = "/".join(map(str, run))
         if key not in done:

@@ -21,7 +21,8 @@ from dlbook_utils import records
 from dlbook_utils.page.devices import device
 from dlbook_utils.records import ledger, provenance
 from dlbook_utils.runner import feed
-from tools.execute import ROOT, read
+from tools.execute import ROOT
+from tools.records.workshop import sources_of, workshop
 
 RECORD = records.folder() / "detection.jsonl"
 PAGE = ROOT / "book" / "vision" / "detection.md"
@@ -30,15 +31,10 @@ RATES = (0.005, 0.015, 0.04, 0.12)
 BROKEN = ("usual", "focal", "even start")
 
 
-def workshop() -> dict[str, Any]:
+def with_arms() -> dict[str, Any]:
     """Return what the page's cells define, up to its detector, its scenes and its arms."""
-    sources = [cell.source for cell in read(PAGE).cells if cell.cell_type == "code"]
-    last = next(i for i, source in enumerate(sources) if LAST in source)
-    (arms,) = (source for source in sources if "ARMS = {" in source)
-    names: dict[str, Any] = {}
-    for source in sources[: last + 1]:
-        if "plt.show()" not in source and "check(" not in source:
-            exec(compile(source, str(PAGE), "exec"), names)
+    names = workshop(PAGE, LAST)
+    (arms,) = (source for source in sources_of(PAGE) if "ARMS = {" in source)
     exec(compile(arms.split("@cache")[0], str(PAGE), "exec"), names)
     entropies = names["entropies"]
     names["ARMS"]["quarter"] = {"score_loss": lambda z, target: entropies(z, target) / 4}
@@ -71,7 +67,7 @@ def graded(page: dict[str, Any], arm: str, steps: int, rate: float | None, seed:
 def main() -> None:
     os.environ.setdefault("DLBOOK_BUDGET", "cpu")
     done = {row["key"] for row in ledger.read(RECORD)} if RECORD.exists() else set()
-    page = workshop()
+    page = with_arms()
     if not page["clothes"].real:
         raise SystemExit("the record needs the real Fashion-MNIST; set DLBOOK_DATA")
     for run in runs(page["FEW"], page["SEEDS"]):

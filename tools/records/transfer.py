@@ -30,30 +30,19 @@ from dlbook_utils.foundations.linear import evaluate
 from dlbook_utils.page.devices import device
 from dlbook_utils.records import ledger, provenance
 from dlbook_utils.runner import feed
-from tools.execute import ROOT, read
+from tools.execute import ROOT
+from tools.records.workshop import DRAWS, workshop
 
 RECORD = records.folder() / "transfer.jsonl"
 PAGE = ROOT / "book" / "vision" / "transfer.md"
 LAST = "def cut_net("  # in the last cell that is needed
-SKIPPED = ("plt.show()", "check(", "claim(", "verdict(", "glue(", "scores = {", "records.load(")
+SKIPPED = (*DRAWS, "claim(", "verdict(", "glue(", "scores = {", "records.load(")
 RATES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
 DECAYS = (0.001, 0.01, 0.1, 1.0, 10.0, 100.0)
 NETS, READOUTS = ("fresh", "fine-tuned"), ("frozen", "random", "pixels")
 SHUFFLED, MOVED = "shuffled", ("fine-tuned", "frozen")
 SEEDS, SIZES, TRIED, CUT = range(3), (1, 3, 10, 30, 100, 500), (50, 51, 52, 53), 100
 Run = tuple[str, str, str, int, float, int]  # part, task, arm, n, setting, seed
-
-
-def workshop() -> dict[str, Any]:
-    """Return what the page's cells define, up to its last function."""
-    sources = [cell.source for cell in read(PAGE).cells if cell.cell_type == "code"]
-    last = next(i for i, source in enumerate(sources) if LAST in source)
-    names: dict[str, Any] = {}
-    for source in sources[: last + 1]:
-        if not any(word in source for word in SKIPPED):
-            exec(compile(source, str(PAGE), "exec"), names)
-    names["SOURCES"] = 1000  # a source network for each seed
-    return names
 
 
 def runs(tasks: list[str]) -> Iterator[Run]:
@@ -154,7 +143,8 @@ def scored(page: dict[str, Any], run: Run) -> dict[str, Any]:
 def main() -> None:
     os.environ.setdefault("DLBOOK_BUDGET", "cpu")
     done = {row["key"] for row in ledger.read(RECORD)} if RECORD.exists() else set()
-    page = workshop()
+    page = workshop(PAGE, LAST, SKIPPED)
+    page["SOURCES"] = 1000  # a source network for each seed
     if not all(page[name].real for name in ("photos", "clothes", "sounds")):
         raise SystemExit("the record needs the real data; set DLBOOK_DATA")
     for run in runs([*page["TASKS"]]):

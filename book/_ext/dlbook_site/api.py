@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pkgutil
 import re
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -70,13 +71,17 @@ def module_of(app: Any, page: str) -> Path:
     return Path(app.srcdir) / PACKAGE / f"{page.removeprefix('book/').replace('-', '_')}.py"
 
 
-def built(app: Any, page: str) -> set[str]:
+def built(app: Any, page: str) -> frozenset[str]:
     """Return the functions and classes that a page's cells define and its module holds."""
-    source, module = Path(app.srcdir) / f"{page}.md", module_of(app, page)
+    return _shared(Path(app.srcdir) / f"{page}.md", module_of(app, page))
+
+
+@cache  # asked once for each name of a module; files do not change while a build reads them
+def _shared(source: Path, module: Path) -> frozenset[str]:
     if not (source.exists() and module.exists()):
-        return set()
+        return frozenset()
     cells = "\n".join(FENCED.findall(source.read_text("utf-8")))
-    return {*DEFINED.findall(cells)} & {*DEFINED.findall(module.read_text("utf-8"))}
+    return frozenset(DEFINED.findall(cells)) & {*DEFINED.findall(module.read_text("utf-8"))}
 
 
 def anchor(page: str, name: str) -> str:
@@ -106,7 +111,7 @@ def _literals(line: str) -> str:
 def mark_cells(app: Sphinx, doctree: nodes.document) -> None:
     """Give each cell that defines something an anchor for each of its names."""
     page = app.env.docname
-    wanted = built(app, page)
+    wanted = set(built(app, page))
     if not wanted:
         return
     labels = app.env.domaindata["std"]["labels"]
