@@ -62,8 +62,8 @@ test-web: .venv/.ready  ## the built site in a headless browser: links, axe, con
 	$(RUN) tools.assets
 	$(BIN)/pytest tests/site -m web -q
 
-robust: .venv/.ready  ## the chapters under other seeds, threads and instruction sets
-	$(RUN) tools.robust
+robust: .venv/.ready  ## the chapters under other seeds, threads and processors, in pieces (ARGS="NAME.md ...")
+	$(RUN) tools.robust $(ARGS)
 
 gpu:  ## every chapter with its GPU budget, as a plain script: times, memory, claims (ARGS="NAME ...")
 	$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) -m tools.records.chapters $(ARGS)

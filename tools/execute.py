@@ -33,6 +33,7 @@ BUDGET_SECONDS, BUDGET_MB = 60, 2000
 BUDGETS = {"book/study/cifar10": 120}  # pages with more time than the others
 INPUTS = ("requirements.txt", "constraints.txt", "pyproject.toml")
 BOOK_RECORD = "book.jsonl"  # how long builds took: no page reads it
+ROBUST_RECORD = "robust.jsonl"  # claims under other seeds: no cell reads it
 CLAIM = "application/vnd.dlbook.claim+json"
 
 for _name in ("DLBOOK_DATA", "DLBOOK_CACHE"):  # kernels run in the chapters' folders
@@ -75,7 +76,7 @@ def state() -> str:
     files = [ROOT / name for name in INPUTS]
     files += sorted((ROOT / "dlbook_utils").rglob("*.py"))
     records = (path for path in (ROOT / "records").rglob("*") if path.is_file())
-    files += sorted(path for path in records if path.name != BOOK_RECORD)
+    files += sorted(path for path in records if path.name not in (BOOK_RECORD, ROBUST_RECORD))
     digest = hashlib.sha256(sys.version.encode())
     for path in files:
         digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0")

@@ -4,20 +4,28 @@ usage: python -m tools.robust [CHAPTER.md ...]      (default: every chapter)
 
 That a claim held once, here, proves little: sums come out differently from the sixth digit on with
 another number of threads or other instructions, and everything does with another seed.
+
+All chapters take hours. Each run is kept in ``_build/robust.jsonl`` as it ends, so that a command
+that is stopped goes on where it was, as long as the chapter's code is the same. A chapter whose
+runs are complete gets a line in ``records/robust.jsonl``, which the page of claims shows.
 """
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import os
 import sys
+import time
 from collections import defaultdict
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tools.execute import ROOT, chapters, claims, environment, read, run_cells
+from tools.execute import ROBUST_RECORD, ROOT, chapters, claims, environment, read, run_cells
 
 OFFSETS, THREADS, CAPABILITIES = (0, 1, 2), (1, 2), ("default", "avx2")
+PIECES = Path("_build") / ROBUST_RECORD
 
 
 def settings() -> list[dict[str, str]]:
@@ -40,40 +48,88 @@ def run(path: Path, setting: dict[str, str]) -> list[dict]:
     return claims(notebook)
 
 
-def outcomes(path: Path) -> list[tuple[dict, dict[str, str]]]:
-    """Return every claim under every setting; two kernels at a time where each has one thread."""
-    pairs = []
+def name(path: Path) -> str:
+    """Return the chapter's name and the digest of its code: what its runs are kept under."""
+    cells = (cell.source for cell in read(path).cells if cell.cell_type == "code")
+    digest = hashlib.sha256("\0".join(cells).encode()).hexdigest()[:12]
+    return f"{path.relative_to(ROOT).with_suffix('').as_posix()} {digest}"
+
+
+def line(key: str, seconds: float, shown: dict) -> dict:
+    """Return a line of a record: `shown` under `key`, with where it was made."""
+    import torch
+
+    from dlbook_utils import data
+    from dlbook_utils.records import provenance
+
+    made = provenance.origin(torch.device("cpu"), 0, data.fingerprint(), round(seconds, 1))
+    return made | {"key": key} | shown
+
+
+def kept(path: Path, setting: dict[str, str]) -> list[dict]:
+    """Return the claims of a chapter under one setting, from an earlier run if there is one."""
+    from dlbook_utils.records import ledger
+
+    pieces = ROOT / PIECES
+    key = " ".join([name(path), *(f"{k}={v}" for k, v in sorted(setting.items()))])
+    for piece in ledger.read(pieces):
+        if piece["key"] == key:
+            return piece["claims"]
+    start = time.perf_counter()
+    stated = run(path, setting)
+    ledger.append(pieces, line(key, time.perf_counter() - start, {"claims": stated}))
+    return stated
+
+
+def outcomes(path: Path) -> Iterator[tuple[dict, dict[str, str]]]:
+    """Yield every claim under every setting; two kernels at a time where each has one thread."""
     for threads, group in itertools.groupby(settings(), lambda s: s.get("OMP_NUM_THREADS")):
         same = list(group)
         with ThreadPoolExecutor(2 if threads == "1" else 1) as pool:
-            runs = list(pool.map(lambda setting: run(path, setting), same))
-        pairs += [(item, setting) for shown, setting in zip(runs, same) for item in shown]
-    return pairs
+            runs = list(pool.map(lambda setting: kept(path, setting), same))
+        yield from ((item, setting) for stated, setting in zip(runs, same) for item in stated)
 
 
-def table(path: Path) -> int:
-    """Print a line per claim: in how many runs it held, and its least margin. Return failures."""
+def table(path: Path) -> list[dict]:
+    """Print a line per claim, in how many runs it held and its least margin; return the same."""
     runs = defaultdict(list)
     for item, setting in outcomes(path):
         runs[item["statement"]].append((item, setting))
-    failures = 0
+    rows = []
     for statement, seen in runs.items():
         bad = [setting for item, setting in seen if item["supported"] is False]
         margins = [item["margin"] for item, _ in seen if item["margin"] is not None]
-        least = f"   least margin {min(margins):.1f} s.e." if margins else ""
-        print(f"  {len(seen) - len(bad):2d}/{len(seen)}  {statement}{least}", flush=True)
+        least = round(min(margins), 2) if margins else None
+        held = len(seen) - len(bad)
+        tail = "" if least is None else f"   least margin {least:.1f} s.e."
+        print(f"  {held:2d}/{len(seen)}  {statement}{tail}", flush=True)
         for setting in bad:
-            failures += 1
             print("         fails with", " ".join(f"{k}={v}" for k, v in setting.items()))
-    return failures
+        rows.append({"statement": statement, "held": held, "runs": len(seen), "least": least})
+    return rows
+
+
+def record(path: Path, rows: list[dict], seconds: float) -> None:
+    """Add a chapter's table to the record, once for the same code."""
+    from dlbook_utils.records import ledger
+
+    key = name(path)
+    shown = {"page": key.split()[0], "settings": len(settings()), "claims": rows}
+    ledger.append(ROOT / "records" / ROBUST_RECORD, line(key, seconds, shown))
 
 
 def main() -> int:
-    paths = [Path(name).resolve() for name in sys.argv[1:]] or chapters()
+    if any(word.startswith("-") for word in sys.argv[1:]):
+        print(__doc__)
+        return 2
+    paths = [Path(word).resolve() for word in sys.argv[1:]] or chapters()
     failures = 0
     for path in paths:
         print(path.relative_to(ROOT), flush=True)
-        failures += table(path)
+        start = time.perf_counter()
+        rows = table(path)
+        record(path, rows, time.perf_counter() - start)
+        failures += sum(row["runs"] - row["held"] for row in rows)
     return 1 if failures else 0
 
 

@@ -95,9 +95,10 @@ def test_whatever_results_depend_on_is_part_of_the_state(book, monkeypatch, chan
     assert execute.state() != before
 
 
-def test_how_long_builds_took_is_no_part_of_the_state(book):
+@pytest.mark.parametrize("name", [execute.BOOK_RECORD, execute.ROBUST_RECORD])
+def test_records_that_no_cell_reads_are_no_part_of_the_state(book, name):
     before = execute.state()
-    (book / "records" / execute.BOOK_RECORD).write_text("{}\n")
+    (book / "records" / name).write_text("{}\n")
     assert execute.state() == before
 
 

@@ -7,6 +7,7 @@ environment, so it is right in incremental and in parallel builds alike.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 from docutils import nodes
@@ -16,6 +17,7 @@ from sphinx.util.docutils import SphinxDirective
 
 from dlbook_utils.page.claims import origin
 from dlbook_utils.page.mime import WORDS, claim_node
+from dlbook_utils.records import folder, ledger
 
 KEPT = ("kind", "statement", "evidence", "outcome", "on", "headline", "breaks_if", "saying")
 MAY_LACK = ("recorded", "fixed")
@@ -92,8 +94,28 @@ def fill(app: Sphinx, doctree: nodes.document, docname: str) -> None:
         place.replace_self(_lists(app, docname, order))
 
 
+def elsewhere(path: Path) -> dict[tuple[str, str], str]:
+    """Return, for page and statement, how it fared under other seeds, threads and instructions.
+
+    The record is what `make robust` leaves; of a page's lines the last one counts.
+    """
+    last = {run["page"]: run["claims"] for run in ledger.read(path)}
+    return {(page, row["statement"]): _fared(row) for page, rows in last.items() for row in rows}
+
+
+def _fared(row: dict[str, Any]) -> str:
+    least = row["least"]
+    margin = "" if least is None else f", least margin {least:.1f} standard errors"
+    return f"held in {row['held']} of {row['runs']} runs over seeds, threads and processors{margin}"
+
+
 def _lists(app: Sphinx, here: str, order: list[str]) -> list[nodes.Node]:
-    everything = [(page, item) for page in order for item in _claims(app.env)[page]]
+    tried = elsewhere(folder() / "robust.jsonl")
+    everything = [
+        (page, item | {"elsewhere": tried.get((page, item["statement"]), "")})
+        for page in order
+        for item in _claims(app.env)[page]
+    ]
     if not everything:
         return [nodes.paragraph("", "No page of this book states a claim yet.")]
     count = _count([item for _, item in everything])
@@ -103,7 +125,7 @@ def _lists(app: Sphinx, here: str, order: list[str]) -> list[nodes.Node]:
         rows = [_verdict_row(app, here, page, item) for page, item in verdicts]
         result.append(_section("What people say", "sayings", _table(rows)))
     for page in order:
-        items = [item for item in _claims(app.env)[page] if item["kind"] != "verdict"]
+        items = [item for at, item in everything if at == page and item["kind"] != "verdict"]
         items.sort(key=lambda item: (not item["headline"], item["kind"] == "check"))
         if items:
             rows = [_claim_row(app, here, page, item) for item in items]
@@ -155,7 +177,7 @@ def _origin(item: dict[str, Any]) -> str:
 def _verdict_row(app: Sphinx, here: str, page: str, item: dict[str, Any]) -> list[nodes.Node]:
     saying = nodes.inline("", "", _link(app, here, page, item, f"“{item['statement']}”"))
     where = nodes.inline("", app.env.titles[page].astext())
-    evidence = " · ".join(filter(None, (item["evidence"], _origin(item))))
+    evidence = " · ".join(filter(None, (item["evidence"], _origin(item), item["elsewhere"])))
     return [saying, nodes.inline("", _outcome(item)), nodes.inline("", evidence), where]
 
 
@@ -166,7 +188,7 @@ def _claim_row(app: Sphinx, here: str, page: str, item: dict[str, Any]) -> nodes
     if item["kind"] == "check" and item["outcome"] == "holds" and not item["evidence"]:
         return row
     word = "headline claim" if item["headline"] else item["kind"]
-    words = [f"{word}, {_outcome(item)}", item["evidence"], _origin(item)]
+    words = [f"{word}, {_outcome(item)}", item["evidence"], _origin(item), item["elsewhere"]]
     words += [f"breaks if {item['breaks_if']}"] * bool(item["breaks_if"])
     text = " · ".join(word for word in words if word)
     row += nodes.paragraph("", text, classes=["claim-evidence"])
