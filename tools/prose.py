@@ -37,7 +37,7 @@ TEXTS = {"alt", "caption"}
 # Directives by what stands in them. One that is new in the book belongs into one of the two.
 PROSE = {
     *("admonition", "attention", "caution", "danger", "dropdown", "error", "figure", "hint"),
-    *("important", "margin", "note", "seealso", "sidebar", "tip", "topic", "warning"),
+    *("important", "margin", "note", "seealso", "sidebar", "tip", "topic", "warning", "live"),
     *("exercise", "exercise-start", "exercise-end", "solution", "solution-start", "solution-end"),
     *(
         f"prf:{theorem}"
@@ -51,6 +51,7 @@ PROSE = {
 LITERAL = {
     *("api", "bibliography", "claims", "code", "code-block", "code-cell", "csv-table", "eval-rst"),
     *("glue", "glue:figure", "iframe", "image", "include", "list-table", "literalinclude", "math"),
+    *("needs", "parts"),
     *("mermaid", "only", "raw", "raw-cell", "sourcecode", "table", "tableofcontents", "toctree"),
 }
 

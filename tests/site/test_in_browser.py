@@ -164,6 +164,38 @@ def test_sliders_slide(report):
     assert slider["says"].strip()
 
 
+def test_the_perceptron_of_the_front_page_learns_what_the_reader_places(report):
+    said = report["acts"]["live"]["perceptron"]
+    assert said["start"] == "14 points, and weights of zero: nothing is learned yet."
+    assert said["xor"] == "4 points, and weights of zero: nothing is learned yet."
+    assert said["last"].startswith("210 mistakes; ")
+    assert "where no line separates the points, it never does" in said["last"]
+    assert (said["one"], said["two"]) == (1, 2)
+    assert said["end"] == "2 points, and weights of zero: nothing is learned yet."
+
+
+def test_an_expression_is_differentiated_step_by_step_and_a_broken_one_refused(report):
+    said = report["acts"]["live"]["backprop"]
+    assert said["start"] == "Values only. Next: the result's gradient is 1."
+    assert said["next"] == "The result's gradient is 1."
+    assert said["end"].endswith("Done: ∂/∂a = 9, ∂/∂b = 12, ∂/∂c = 6.")
+    assert said["cube"].endswith("Done: ∂/∂x = 27.")
+    assert said["refused"] == "The expression ends too early."
+
+
+def test_a_kernel_answers_at_the_place_that_is_pointed_at(report):
+    said = report["acts"]["live"]["convolution"]
+    assert said["start"] == "The feature map goes from −2.85 to 2.85."
+    assert said["blur"] == "The feature map goes from 0.05 to 1."
+    assert said["place"].startswith("Row 13, column 12: 0.11 × ")
+
+
+def test_the_map_lights_all_that_comes_before_a_chapter(report):
+    said = report["acts"]["live"]["needs"]
+    assert " needs " in said["text"]
+    assert said["lit"] > 2
+
+
 def test_a_link_opens_a_folded_solution(report):
     folded = report["acts"]["folded"]
     assert folded, "no page of the book has a folded solution"

@@ -152,6 +152,7 @@ async function act(browser, address, records) {
   acts.remembered = await page.evaluate(() => document.documentElement.dataset.theme);
   acts.slider = await slide(page, address, pages);
   acts.folded = await unfold(page, address, pages);
+  acts.live = await useLive(page, address, pages);
   await context.close();
   acts.menu = await menu(browser, `${address}/${first}`);
   acts.withoutStorage = await withoutStorage(browser, `${address}/${first}`);
@@ -187,6 +188,51 @@ async function unfold(page, address, pages) {
     return { page: name, before, after: await open() };
   }
   return null;
+}
+
+// Use the figures that compute: what each says after every act. A figure no page has is missing here.
+async function useLive(page, address, pages) {
+  const said = {};
+  for (const name of pages) {
+    await page.goto(`${address}/${name}`);
+    for (const figure of await page.locator("figure.live").all()) {
+      const says = async () => (await figure.locator("output").textContent()).trim();
+      const press = async (text) => { await figure.getByRole("button", { name: text, exact: true }).click(); return says(); };
+      const kind = await figure.getAttribute("data-live");
+      const start = await says();
+      if (kind === "perceptron") {
+        const svg = figure.locator("svg");
+        const xor = await press("XOR");
+        let last = "";
+        for (let k = 0; k < 210; k++) last = await press("Next mistake");
+        await press("Empty");
+        await svg.click({ position: { x: 40, y: 40 } });
+        const one = await svg.locator(".point").count();
+        await svg.focus();
+        for (const key of ["ArrowRight", "ArrowRight", "ArrowDown", "Enter"]) await page.keyboard.press(key);
+        said.perceptron = { start, xor, last, one, two: await svg.locator(".point").count(), end: await says() };
+      } else if (kind === "backprop") {
+        const next = await press("Next"), end = await press("To the end");
+        await figure.locator(".expression").fill("x*x*x");
+        await figure.locator(".values input").fill("3");
+        const cube = await press("To the end");
+        await figure.locator(".expression").fill("x +");
+        said.backprop = { start, next, end, cube, refused: await says() };
+      } else if (kind === "convolution") {
+        const blur = await press("Blur");
+        await figure.locator("svg").focus();
+        await page.keyboard.press("ArrowLeft");
+        said.convolution = { start, blur, place: await says() };
+      }
+    }
+  }
+  const map = page.locator(".needs").first();
+  await page.goto(`${address}/${pages.find((name) => name.endsWith("book/index.html")) ?? pages[0]}`);
+  if (await map.count()) {
+    await map.locator("li a").last().focus();
+    said.needs = { text: await map.locator(".needs-said").textContent(), lit: await map.locator("path.lit").count() };
+  }
+  return said;
 }
 
 async function menu(browser, address) {

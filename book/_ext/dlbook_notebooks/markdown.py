@@ -191,6 +191,12 @@ class Markdown:
         """Write the line that says where helpers are explained."""
         return self.inline(node)
 
+    def block_live_node(self, node: nodes.Element) -> str:
+        """Write where a figure computes that needs the site's own script, and its caption."""
+        address = links.page(self.builder.config, self.docname)
+        line = f"On the [book's page]({address}) stands a figure here that computes."
+        return quoted(f"{line}\n\n{self.blocks(node.children)}")
+
     def block_container(self, node: nodes.Element) -> str:
         """Write what only arranges its content on the site."""
         return self.blocks(node.children)

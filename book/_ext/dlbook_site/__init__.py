@@ -13,6 +13,7 @@ PARTS = (
     "claims",
     "folding",
     "helpers",
+    "live",
     "maths",
     "minutes",
     "page",
@@ -28,7 +29,7 @@ def setup(app: Any) -> dict[str, Any]:
         import_module(f"{__name__}.{part}").setup(app)
     return {
         "version": "1",
-        "env_version": 1,
+        "env_version": 2,
         "parallel_read_safe": True,
         "parallel_write_safe": True,
     }

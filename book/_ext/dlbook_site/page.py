@@ -21,6 +21,7 @@ LIST_ROLE = ('<div role="list" class="citation-list">', '<div class="citation-li
 ENTRY_ROLE = ' role="doc-biblioentry"'
 VIEWPORT = '<meta name="viewport" content="width=device-width, initial-scale=1" />'  # a second one
 CHAPTER = re.compile(r'(<h1><span class="section-number">)(\d+)\. ')
+LIVE = re.compile(r'data-live="([\w-]+)"')
 OURS = {"book.css", "book.js"}
 DESIGN = {"sphinx-design.min.css", "design-tabs.js"}  # for pages that use sphinx-design
 SEARCH = {"documentation_options.js", "doctools.js", "sphinx_highlight.js"}
@@ -126,6 +127,7 @@ def _keep_files(pagename: str, context: dict[str, Any]) -> None:
     """
     wanted = OURS | (DESIGN if context["has_design"] else set())
     wanted |= SEARCH if pagename == "search" else set()
+    wanted |= {f"live-{name}.js" for name in LIVE.findall(context.get("body", ""))}
     for files in ("css_files", "script_files"):
         kept = {_name(file): file for file in context[files] if _name(file) in wanted}
         context[files] = list(kept.values())
