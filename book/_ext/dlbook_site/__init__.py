@@ -12,6 +12,7 @@ PARTS = (
     "api",
     "claims",
     "folding",
+    "front",
     "helpers",
     "live",
     "maths",

@@ -13,7 +13,7 @@ from typing import Any
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
-from sphinx.util.docutils import SphinxDirective
+from sphinx.util.docutils import SphinxDirective, SphinxRole
 
 from dlbook_utils.page.claims import origin
 from dlbook_utils.page.mime import WORDS, claim_node
@@ -21,11 +21,27 @@ from dlbook_utils.records import folder, ledger
 
 KEPT = ("kind", "statement", "evidence", "outcome", "on", "headline", "breaks_if", "saying")
 MAY_LACK = ("recorded", "fixed")
+KINDS = ("check", "claim", "verdict")
 SUMMARY = {True: "supported", False: "refuted", None: "untested"}
 
 
 class claims_list(nodes.General, nodes.Element):
     """Where the list of all claims goes."""
+
+
+class claims_count(nodes.Inline, nodes.Element):
+    """Where the number of claims of one kind goes."""
+
+
+class Count(SphinxRole):
+    """``{claims}`verdict```: how many claims of a kind the book states."""
+
+    def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
+        """Return the place that `fill` fills, and remember that this page holds it."""
+        _pages(self.env).add(self.env.docname)
+        if self.text not in KINDS:
+            self.inliner.reporter.warning(f"claims of kind {self.text!r}, expected one of {KINDS}")
+        return [claims_count(of=self.text)], []
 
 
 class Claims(SphinxDirective):
@@ -85,13 +101,20 @@ def write_again(app: Sphinx, env: BuildEnvironment) -> list[str]:
 
 
 def fill(app: Sphinx, doctree: nodes.document, docname: str) -> None:
-    """Put the lists in their places."""
+    """Put the lists and the counts in their places."""
+    for count in list(doctree.findall(claims_count)):
+        count.replace_self(nodes.Text(str(stated(app.env, count["of"]))))
     places = list(doctree.findall(claims_list))
     if not places:
         return
     order = [name for name in _reading_order(app.env) if _claims(app.env).get(name)]
     for place in places:
         place.replace_self(_lists(app, docname, order))
+
+
+def stated(env: BuildEnvironment, kind: str) -> int:
+    """Return how many claims of a kind the pages state."""
+    return sum(item["kind"] == kind for items in _claims(env).values() for item in items)
 
 
 def elsewhere(path: Path) -> dict[tuple[str, str], str]:
@@ -241,6 +264,8 @@ def setup(app: Sphinx) -> None:
     other = (visit_as_text, visit_as_text)
     app.add_node(claim_node, html=(visit_claim, depart_claim), text=other, latex=other)
     app.add_node(claims_list)
+    app.add_node(claims_count)
+    app.add_role("claims", Count())
     app.add_directive("claims", Claims)
     app.connect("doctree-read", collect)
     app.connect("env-purge-doc", purge)

@@ -163,6 +163,13 @@ def of_book(seen: Amount, seconds: list[float]) -> str:
     return text
 
 
+def short(env: BuildEnvironment, page: str) -> str:
+    """Return how long a chapter takes, in few words: to read, and to run if it ran."""
+    text = f"{rounded(_amounts(env).get(page, Amount()).minutes)} min"
+    seconds = _seconds(env, page)
+    return f"{text}, runs in {spoken(seconds)}" if seconds else text
+
+
 def rounded(number: float) -> int:
     """Return a number of minutes or seconds as it is told: in steps, and never 0."""
     return max(STEP, STEP * round(number / STEP))
