@@ -10,17 +10,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dlbook_utils.page.guards import check_inputs, check_shape
+from dlbook_utils.page.guards import check_between, check_count, check_inputs, check_shape
 from dlbook_utils.sequences.speech import NEVER
 
 
 def log_sums(log_p: Tensor, log_q: Tensor) -> Tensor:
     """Return the log-probabilities (..., 2K - 1) of the sums 0..2K-2 of two independent digits.
 
-    log_p and log_q (..., K) are those of the two digits. Raises ValueError for other shapes.
+    log_p and log_q (..., K) are those of the two digits, in float32 or wider. Raises ValueError for
+    other shapes, and for numbers whose exponentials do not add up to 1.
     """
     check_inputs(check_shape(log_p, [..., "K"], "log_p"), where="log_p")
     check_inputs(check_shape(log_q, log_p.shape, "log_q"), where="log_q")
+    for name, x in ("log_p", log_p), ("log_q", log_q):
+        check_between(x.detach().exp().sum(-1), 0.99, 1.01, f"the sums of exp({name})")
     K = log_p.shape[-1]
     joint = log_p[..., :, None] + log_q[..., None, :]  # (..., K, K)
     # Behind each row K times nothing, then rows of one less: row k moves right by k places.
@@ -33,10 +36,11 @@ def log_total(log_p: Tensor, log_q: Tensor, total: Tensor) -> Tensor:
 
     log_p and log_q (n, T, K) are the log-probabilities of the numbers' digits, units first; total
     int64 (n, T + 1) holds the digits of the sum, the last of them 0 or 1. The recursion goes over
-    the carry. Raises TypeError for totals of another type, ValueError for shapes and for digits
-    that no sum has.
+    the carry; a total that no two such numbers have, such as 19 of two digits, has NEVER. Raises
+    TypeError for totals of another type, ValueError for shapes and for what is no digit.
     """
     n, T, K = check_shape(log_p, ["n", "T", "K"], "log_p").shape
+    check_count(T, "T")
     check_shape(total, [n, T + 1], "total")
     if total.dtype != torch.int64:
         raise TypeError(f"total must be int64, not {total.dtype}")

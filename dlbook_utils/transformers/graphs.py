@@ -14,12 +14,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dlbook_utils.page.guards import check_count, check_edges, check_shape
+from dlbook_utils.page.guards import check_between, check_count, check_edges, check_shape
 
 
 def link_nodes(pairs: Tensor, n: int) -> Tensor:
-    """Return the edges (2, 2 m + n) of m pairs (2, m): there, back, and of each node to itself."""
+    """Return the edges (2, 2 m + n) of m pairs (2, m): there, back, and of each node to itself.
+
+    Each pair is to be listed once, in either order: what is listed twice counts twice. Raises
+    ValueError for a node outside 0..n-1 and for one that makes a pair with itself.
+    """
     pairs = check_edges(pairs, n, check_count(n, "n"))
+    alone = pairs[0, pairs[0] == pairs[1]].tolist()
+    if alone:
+        raise ValueError(f"paired with themselves: nodes {alone}")
     own = torch.arange(n, device=pairs.device).repeat(2, 1)
     return torch.cat([pairs, pairs.flip(0), own], 1)
 
@@ -56,13 +63,31 @@ def edge_softmax(scores: Tensor, edges: Tensor, n: int) -> Tensor:
 
 
 def degree_weights(edges: Tensor, n: int) -> Tensor:
-    """Return 1 / sqrt(neighbours of the sender times neighbours of the receiver) for each edge.
+    """Return for each edge 1 / sqrt(how many the sender hears times how many the receiver hears).
 
     Source: T. N. Kipf, M. Welling (2017), arXiv:1609.02907.
     """
     sender, receiver = check_edges(edges, n, check_count(n, "n"))
     count = receiver.bincount(minlength=n).clamp(min=1).float()
     return (count[sender] * count[receiver]).rsqrt()
+
+
+def check_settings(drop: float, **sizes: int) -> None:
+    """Raise unless the sizes of a network are 1 or more, and the share to drop is one."""
+    for name, size in sizes.items():
+        check_count(size, name)
+    check_between(torch.tensor(drop), 0, 1, "drop")
+
+
+def count_nodes(edges: Tensor) -> int:
+    """Return the largest number in edges (2, E) plus 1: n if each node hears itself.
+
+    Raises ValueError where there is no edge.
+    """
+    check_count(edges.shape[-1], "the number of edges")
+    n = int(edges.max()) + 1
+    check_edges(edges, n, n)
+    return n
 
 
 def glorot(*shape: int) -> nn.Parameter:
@@ -85,12 +110,13 @@ class GCN(nn.Module):
 
     def __init__(self, d: int, m: int, K: int, depth: int = 2, drop: float = 0.5):
         super().__init__()
-        sizes = [check_count(d, "d"), *[m] * (check_count(depth, "depth") - 1), K]
+        check_settings(drop, d=d, m=m, K=K)
+        sizes = [d, *[m] * (check_count(depth, "depth") - 1), K]
         self.maps = nn.ParameterList(glorot(*pair) for pair in pairwise(sizes))
         self.drop = drop
 
     def forward(self, words: Tensor, edges: Tensor) -> Tensor:
-        n = int(edges.max()) + 1
+        n = count_nodes(edges)
         weights = degree_weights(edges, n)
         H = look_up(self.maps[0], words, n, self.drop * self.training)
         H = pass_messages(H, edges, weights)
@@ -104,7 +130,7 @@ def look_up(table: Tensor, words: Tensor, n: int, drop: float = 0.0) -> Tensor:
     """Return the mean row of table (d, m) over the words of each of n nodes; some are dropped.
 
     `words` (2, W) are edges from a word to a node that has it. In effect X @ table, for X (n, d)
-    whose rows sum to 1, without storing its zeros.
+    whose rows sum to 1, without storing its zeros; a word that a node has twice counts twice.
     """
     word, node = check_edges(words, len(table), n)
     if not table.is_floating_point():
@@ -134,8 +160,11 @@ def learn_nodes(
         decay: how strongly the first parameter is held back, and how strongly all others.
 
     Yields the loss and the accuracy on the validation nodes, and the accuracy on the test nodes.
+    Raises ValueError for a part without nodes and for other than n classes.
     """
     train, valid, test = parts
+    for part in parts:
+        check_count(len(part), "nodes in a part")
     first, *others = net.parameters()
     adam = torch.optim.Adam(
         [
@@ -153,6 +182,7 @@ def learn_nodes(
         net.eval()
         with torch.no_grad():
             scores = net(*graph)
+        check_shape(y, [len(scores)], "y")
         hits = (scores.argmax(1) == y).float()
         loss = F.cross_entropy(scores[valid], y[valid])
         yield loss.item(), hits[valid].mean().item(), hits[test].mean().item()
@@ -180,6 +210,7 @@ class GAT(nn.Module):
         learned: bool = True,
     ):
         super().__init__()
+        check_settings(drop, d=d, m=m, K=K, heads=heads)
         self.table, self.second = glorot(d, heads * m), glorot(heads * m, K)
         self.bias1, self.bias2 = (nn.Parameter(torch.zeros(k)) for k in (heads * m, K))
         self.ask1, self.tell1, self.ask2, self.tell2 = (
@@ -204,8 +235,7 @@ class GAT(nn.Module):
         return pass_messages(F.dropout(G, drop), edges, F.dropout(weights, drop)).flatten(1)
 
     def forward(self, words: Tensor, edges: Tensor) -> Tensor:
-        drop, n = self.drop * self.training, int(edges.max()) + 1
-        edges = check_edges(edges, n, n)
+        drop, n = self.drop * self.training, count_nodes(edges)
         G = look_up(self.table, words, n, drop)
         H = F.elu(self.attend(G, edges, self.ask1, self.tell1) + self.bias1)
         G = F.dropout(H, drop) @ self.second
@@ -216,9 +246,11 @@ def refine_colours(edges: Tensor, colours: list[int]) -> list[int]:
     """Return the colours of the nodes after as many rounds as bring new ones.
 
     A round gives nodes different colours if their own or those of their neighbours (how often
-    each, in no order) differed: the one-dimensional Weisfeiler-Leman test.
+    each, in no order) differed: the one-dimensional Weisfeiler-Leman test. Raises TypeError for
+    colours that are no whole numbers.
     """
     n = len(colours)
+    colours = [check_count(colour, "a colour", 0) for colour in colours]
     pairs = check_edges(edges, n, n).T.tolist()
     while True:
         heard: list[list[int]] = [[] for _ in range(n)]

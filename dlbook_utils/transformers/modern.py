@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dlbook_utils.foundations.gradient_flow import RMSNorm
-from dlbook_utils.page.guards import check_count, check_labels, check_shape
+from dlbook_utils.page.guards import check_between, check_count, check_labels, check_shape
 from dlbook_utils.transformers.language_models import start_small
 from dlbook_utils.transformers.transformer import (
     EncoderBlock,
@@ -33,12 +33,14 @@ def rotate(x: Tensor, start: int = 0, base: float = 10_000.0) -> Tensor:
 
     The first place has number `start`. The inner product of two turned vectors depends on the
     distance of their places only. Angles are computed in float32 at least. Raises ValueError
-    unless s is even. Source: J. Su et al. (2021), arXiv:2104.09864.
+    unless s is even and base above 0. Source: J. Su et al. (2021), arXiv:2104.09864.
     """
     check_shape(x, [..., "T", "s"])
     T, s = x.shape[-2:]
     if s % 2 or not x.is_floating_point():
         raise ValueError(f"numbers are turned in pairs, got s = {s}, {x.dtype}")
+    if not 0 < base < inf:
+        raise ValueError(f"base must be above 0, got {base}")
     dtype, device = torch.promote_types(x.dtype, torch.float32), x.device
     rates = base ** (-torch.arange(0, s, 2, dtype=dtype, device=device) / s)
     places = torch.arange(start, start + T, dtype=dtype, device=device)
@@ -67,7 +69,10 @@ def place_bias(
     reach = T if window is None else check_count(window, "window")
     bias = torch.zeros(T, T, device=device)
     if slopes is not None:
-        bias = -check_shape(slopes, ["heads"], "slopes").to(device)[:, None, None] * back
+        check_between(check_shape(slopes, ["heads"], "slopes"), 0, 1e9, "slopes")
+        if not slopes.is_floating_point():
+            raise TypeError(f"slopes must be floats, not {slopes.dtype}")
+        bias = -slopes.to(device)[:, None, None] * back
     return bias.masked_fill((back < 0) | (back >= reach), -inf)
 
 
@@ -123,6 +128,8 @@ class SwiGLU(nn.Module):
 
     def __init__(self, d: int, hidden: int):
         super().__init__()
+        check_count(d, "d")
+        check_count(hidden, "hidden")
         self.gate, self.up = nn.Linear(d, hidden, False), nn.Linear(d, hidden, False)
         self.down = nn.Linear(hidden, d, False)
 
@@ -217,7 +224,8 @@ def modern_gpt(
     window: int | None = None,
     heads: int = 4,
 ) -> ModernGPT:
-    """Return a language model of today's blocks with as many parameters as one of 2017.
+    """Return a language model of today's blocks with about as many parameters as one of 2017:
+    hidden units are rounded down.
 
     Arguments:
         tokens, d, depth: as in ModernGPT; number of blocks.
@@ -248,7 +256,7 @@ def tiled_attention(Q: Tensor, K: Tensor, V: Tensor, size: int) -> Tensor:
 
     Arguments:
         Q, K, V: (..., T, s), of one shape.
-        size: side of a tile; no more than size x size scores exist at once.
+        size: side of a tile; no more than size x size scores exist at once, without gradients.
 
     Sources: M. Milakov, N. Gimelshein (2018), arXiv:1805.02867; T. Dao et al. (2022),
     arXiv:2205.14135.
@@ -294,7 +302,7 @@ class Experts(nn.Module):
     def __init__(self, d: int, hidden: int, experts: int, k: int, balance: float = 0.0):
         super().__init__()
         self.k, self.balance = check_count(k, "k", 1, experts), balance
-        if not balance >= 0:
+        if not 0 <= balance < inf:
             raise ValueError(f"balance is 0 or more, got {balance}")
         self.router = nn.Linear(d, experts, bias=False)
         self.experts = nn.ModuleList(SwiGLU(d, hidden) for _ in range(experts))
@@ -334,10 +342,14 @@ def verify_draft(p: Tensor, q: Tensor, drafts: Tensor, g: torch.Generator) -> Te
     arXiv:2211.17192.
     """
     check_shape(p, [len(check_shape(q, ["k", "K"], "q")) + 1, q.shape[1]], "p")
+    check_count(len(q), "k")
     check_labels(q, drafts)
     for name, rows in (("p", p), ("q", q)):
         if not ((rows.sum(-1) - 1).abs() < 1e-3).all():
             raise ValueError(f"{name} is finite and sums to 1, not {rows.sum(-1)}")
+        check_between(rows, 0, 1.001, name)
+    if not q.gather(1, drafts[:, None]).all():
+        raise ValueError(f"of {drafts.tolist()} some have probability 0 in q")
     for t, x in enumerate(drafts.tolist()):
         if torch.rand((), generator=g) * q[t, x] >= p[t, x]:
             rest = (p[t] - q[t]).clamp(min=0)

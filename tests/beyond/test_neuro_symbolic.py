@@ -33,6 +33,22 @@ def test_sums_are_a_convolution_forward_and_backward(K):
         assert torch.allclose(a, b)
 
 
+@pytest.mark.parametrize(
+    "wrong", [torch.full((2, 10), 0.1).double(), torch.zeros(2, 10).double() / 0]
+)
+def test_what_is_no_log_probability_is_refused(wrong):
+    log_p = draw(2, 10).log_softmax(1)
+    for pair in ((wrong, log_p), (log_p, wrong)):
+        with pytest.raises(ValueError, match=r"the sums of exp\(log_[pq]\) must lie in"):
+            log_sums(*pair)
+
+
+def test_numbers_without_digits_are_refused():
+    none = torch.zeros(2, 0, 10)
+    with pytest.raises(ValueError, match="T must be 1 or more, got 0"):
+        log_total(none, none, torch.zeros(2, 1, dtype=torch.int64))
+
+
 def test_sums_take_any_axes_before():
     log_p, log_q = draw(2, 3, 10).log_softmax(2), draw(2, 3, 10, seed=1).log_softmax(2)
     assert torch.equal(log_sums(log_p, log_q)[1, 2], log_sums(log_p[1, 2], log_q[1, 2]))

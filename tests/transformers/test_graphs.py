@@ -131,6 +131,21 @@ def test_colours_are_those_of_networkx():
         ]
 
 
+def learned(y: int = 4, train: int = 1, valid: int = 1, edges: int = 4):
+    """Take a step on four nodes that hear themselves, or so many of each."""
+    nodes = torch.arange(4)
+    parts = nodes[:train], nodes[:valid], nodes[3:]
+    curve = graphs.learn_nodes(
+        graphs.GCN(4, 2, 2), (nodes.repeat(2, 1), nodes[:edges].repeat(2, 1)), nodes[:y] % 2,
+        parts, 0.1, (0.0, 0.0))  # fmt: skip
+    return next(curve)
+
+
+def test_colours_are_whole_numbers():
+    with pytest.raises(TypeError, match="a colour must be a whole number, not nan"):
+        graphs.refine_colours(torch.tensor([[0], [1]]), [float("nan")] * 3)
+
+
 @pytest.mark.parametrize(
     ("call", "said"),
     [
@@ -143,6 +158,19 @@ def test_colours_are_those_of_networkx():
             r"weights must have shape \(1,\), got \(2,\)",
         ),
         (lambda: graphs.GCN(3, 4, 2, depth=0), "depth must be 1 or more, got 0"),
+        (lambda: graphs.GCN(3, 0, 2), "m must be 1 or more, got 0"),
+        (lambda: graphs.GCN(3, 4, 0), "K must be 1 or more, got 0"),
+        (lambda: graphs.GCN(3, 4, 2, drop=2.0), "drop must lie in 0..1, found 2.0"),
+        (lambda: graphs.GAT(3, 4, 2, heads=0), "heads must be 1 or more, got 0"),
+        (lambda: graphs.GAT(3, 4, 2, drop=float("nan")), "drop must lie in 0..1, found nan"),
+        (
+            lambda: graphs.link_nodes(torch.tensor([[0, 1], [1, 1]]), 3),
+            r"paired with themselves: nodes \[1\]",
+        ),
+        (lambda: learned(y=1), r"y must have shape \(4,\), got \(1,\)"),
+        (lambda: learned(train=0), "nodes in a part must be 1 or more, got 0"),
+        (lambda: learned(valid=0), "nodes in a part must be 1 or more, got 0"),
+        (lambda: learned(edges=0), "the number of edges must be 1 or more, got 0"),
     ],
 )
 def test_graphs_that_are_none_are_refused(call, said):

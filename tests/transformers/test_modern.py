@@ -213,3 +213,36 @@ def test_speculation_writes_as_the_target_and_saves_passes():
     same, n = speculate(target, target, torch.tensor([0]), 9, 2, g)
     assert len(same) == 10
     assert n == 3  # a perfect draft: three tokens a pass
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: rotate(torch.ones(2, 4), base=0.0), "base must be above 0, got 0.0"),
+        (lambda: rotate(torch.ones(2, 4), base=-2.0), "base must be above 0, got -2.0"),
+        (lambda: place_bias(2, slopes=torch.tensor([-1.0])), "slopes must lie in 0"),
+        (lambda: place_bias(2, slopes=torch.tensor([torch.nan])), "slopes must lie in 0"),
+        (lambda: SwiGLU(4, 0), "hidden must be 1 or more, got 0"),
+        (lambda: Experts(4, 0, 3, 1), "hidden must be 1 or more, got 0"),
+        (lambda: Experts(4, 4, 3, 1, torch.inf), "balance is 0 or more, got inf"),
+        (lambda: verified(p=[1.5, -0.5]), "p must lie in 0"),
+        (lambda: verified(q=[1.0, 0.0], draft=1), r"of \[1\] some have probability 0 in q"),
+        (lambda: verify_draft(torch.ones(1, 1), torch.ones(0, 1), torch.zeros(0).long(),
+                              generator(0)), "k must be 1 or more, got 0"),
+    ],
+)  # fmt: skip
+def test_what_would_go_wrong_silently_is_refused(call, said):
+    with pytest.raises(ValueError, match=said):
+        call()
+
+
+def verified(p=(0.5, 0.5), q=(0.5, 0.5), draft=0):
+    """Verify one draft of two tokens."""
+    return verify_draft(torch.tensor([p, (0.5, 0.5)]), torch.tensor([q]), torch.tensor([draft]),
+                        generator(0))  # fmt: skip
+
+
+def test_bytes_are_no_slopes():
+    """A byte has no negative: -2 would be 254."""
+    with pytest.raises(TypeError, match=r"slopes must be floats, not torch.uint8"):
+        place_bias(3, slopes=torch.tensor([2], dtype=torch.uint8))
