@@ -275,7 +275,7 @@ def enter():
     NOT_ASKED[seg + "fit_unet"] = "its guards: tests/vision/test_segmentation.py"
     moved = "vision.transfer."
     ask(moved + "fit_from", f(6), f(4, 6, seed=1), f(4, seed=2))
-    ask(moved + "transplant", nn.Linear(3, 2), nn.Linear(3, 2).state_dict(), ["head."])
+    ask(moved + "transplant", nn.Linear(3, 2), nn.Linear(3, 2).state_dict(), ["bias"])
     ask(moved + "Frozen", nn.Linear(3, 2))
     ask(moved + "Frozen()", nn.Linear(3, 2), call=[f(4, 3)])
     ask(moved + "rate_groups", [nn.Linear(3, 2), nn.Linear(2, 2)], 0.1, 0.5)

@@ -246,7 +246,7 @@ REFUSED = {
     "a bottleneck to channels that have no quarter": (
         lambda: after_resnet.BottleneckBlock(8, 10),
         ValueError,
-        "m is a multiple of 4, got 10",
+        "m is a positive multiple of 4, got 10",
     ),
     "a Highway that widens": (
         lambda: cnn_architectures.HighwayBlock(1, 8),

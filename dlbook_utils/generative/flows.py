@@ -30,10 +30,17 @@ def affine_coupling(z: Tensor, net: Callable[[Tensor], Tensor]) -> tuple[Tensor,
     """Move the second half of z (..., d) as the first half says; swap them; return log|det J| too.
 
     `net` maps the half that stays (..., d / 2) to log-stretches and shifts, together (..., d). A
-    stretch is bounded by e² and its inverse. Source: L. Dinh et al. (2016), arXiv:1605.08803.
+    stretch is bounded by e² and its inverse. Raises ValueError for an odd d, and if `net` gives
+    another number of entries. Source: L. Dinh et al. (2016), arXiv:1605.08803.
     """
     kept, moved = z.chunk(2, -1)
-    s, b = net(kept).chunk(2, -1)
+    out = net(kept)
+    if z.shape[-1] % 2 or out.shape[-1] != z.shape[-1]:
+        raise ValueError(
+            f"expected an even d and as many numbers from net, "
+            f"got {z.shape[-1]} and {out.shape[-1]}"
+        )
+    s, b = out.chunk(2, -1)
     s = 2 * torch.tanh(s / 2)
     return torch.cat([moved * s.exp() + b, kept], -1), s.sum(-1)
 
@@ -41,7 +48,13 @@ def affine_coupling(z: Tensor, net: Callable[[Tensor], Tensor]) -> tuple[Tensor,
 def undo_coupling(x: Tensor, net: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
     """Return the z that `affine_coupling` makes x of, and the log|det J| of the way forth."""
     moved, kept = x.chunk(2, -1)
-    s, b = net(kept).chunk(2, -1)
+    out = net(kept)
+    if x.shape[-1] % 2 or out.shape[-1] != x.shape[-1]:
+        raise ValueError(
+            f"expected an even d and as many numbers from net, "
+            f"got {x.shape[-1]} and {out.shape[-1]}"
+        )
+    s, b = out.chunk(2, -1)
     s = 2 * torch.tanh(s / 2)
     return torch.cat([kept, (moved - b) * (-s).exp()], -1), s.sum(-1)
 
@@ -61,6 +74,7 @@ class CouplingFlow(nn.Module):
 
     def __init__(self, count: int, layers: int, d: int = 2, width: int = 32):
         super().__init__()
+        check_count(count, "count")
         if check_count(d, "d", 2) % 2:
             raise ValueError(f"d must be even, got {d}")
         sizes = [d // 2, width, width, d]
@@ -144,6 +158,8 @@ def velocity_and_trace(
     """Return the velocity at x (..., d) and the trace of its Jacobian (...), entry by entry."""
     x = x.detach().requires_grad_()
     v, trace = velocity(x, u), x.new_zeros(x.shape[:-1])
+    if not v.requires_grad:  # the same at all places
+        return v, trace
     for j in range(x.shape[-1]):
         (row,) = torch.autograd.grad(v[..., j].sum(), x, retain_graph=True)
         trace = trace + row[..., j]
@@ -156,8 +172,10 @@ def log_density_along(
     """Return the log-density (...) at points x (..., d) that have come to time `end` from noise.
 
     Walks back to u = 0 in equal steps of Heun's method and adds up the trace. Source:
-    R. T. Q. Chen et al. (2018), arXiv:1806.07366.
+    R. T. Q. Chen et al. (2018), arXiv:1806.07366. Raises ValueError for an end outside of (0, 1].
     """
+    if not 0 < end <= 1:
+        raise ValueError(f"end lies above 0 and at most at 1, got {end}")
     total, h = x.new_zeros(x.shape[:-1]), end / check_count(steps, "steps")
     for k in range(steps, 0, -1):
         v, trace = velocity_and_trace(velocity, x, k * h)

@@ -22,7 +22,12 @@ Row = tuple[int, int, int, int, int]
 def conv_norm(
     c: int, m: int, kernel: int, stride: int = 1, groups: int = 1, act: Activation | None = None
 ) -> nn.Sequential:
-    """Return a convolution that keeps the size (but for its stride), batch norm, an activation."""
+    """Return a convolution that keeps the size (but for its stride), batch norm, an activation.
+
+    Raises ValueError for an even kernel, which would not keep it.
+    """
+    if kernel % 2 == 0:
+        raise ValueError(f"kernel is odd, got {kernel}")
     conv = nn.Conv2d(c, m, kernel, stride, kernel // 2, groups=groups, bias=False)
     return nn.Sequential(conv, nn.BatchNorm2d(m), *([act()] if act else []))
 
@@ -39,14 +44,14 @@ class BottleneckBlock(nn.Module):
         c, m: channels of input and output.
         stride: of the 3 x 3, as torchvision has it; in the paper it is the first 1 x 1's.
 
-    Raises ValueError if m is no multiple of 4. Source: K. He, X. Zhang, S. Ren, J. Sun (2016),
-    arXiv:1512.03385, figure 5.
+    Raises ValueError if m is no positive multiple of 4. Source: K. He, X. Zhang, S. Ren, J. Sun
+    (2016), arXiv:1512.03385, figure 5.
     """
 
     def __init__(self, c: int, m: int, stride: int = 1):
         super().__init__()
-        if m % 4:
-            raise ValueError(f"m is a multiple of 4, got {m}")
+        if m < 4 or m % 4:
+            raise ValueError(f"m is a positive multiple of 4, got {m}")
         narrow = m // 4
         self.branch = nn.Sequential(
             conv_norm(c, narrow, 1, act=nn.ReLU),
@@ -76,7 +81,9 @@ def resnet_of_bottlenecks(
 
 
 def norm_first(c: int, m: int, kernel: int) -> nn.Sequential:
-    """Return batch norm, ReLU and a convolution, in this order."""
+    """Return batch norm, ReLU and a convolution, in this order; ValueError for an even kernel."""
+    if kernel % 2 == 0:
+        raise ValueError(f"kernel is odd, got {kernel}")
     conv = nn.Conv2d(c, m, kernel, padding=kernel // 2, bias=False)
     return nn.Sequential(nn.BatchNorm2d(c), nn.ReLU(), conv)
 
@@ -147,7 +154,12 @@ class SqueezedBlock(ResidualBlock):
 
 
 def separable(c: int, m: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
-    """Return a depthwise convolution and a pointwise one, in place of one from c to m channels."""
+    """Return a depthwise convolution and a pointwise one, in place of one from c to m channels.
+
+    Raises ValueError for an even kernel, which would not keep the size.
+    """
+    if kernel % 2 == 0:
+        raise ValueError(f"kernel is odd, got {kernel}")
     depthwise = nn.Conv2d(c, c, kernel, stride, kernel // 2, groups=c, bias=False)
     return nn.Sequential(depthwise, nn.Conv2d(c, m, 1, bias=False))
 
@@ -280,8 +292,11 @@ def in_eights(channels: float) -> int:
 def scaled_efficientnet(width: float, depth: float, classes: int = 1000) -> nn.Sequential:
     """Return EfficientNet with its channels and blocks multiplied; (1, 1) is B0, (1, 1.1) B1.
 
-    Source: M. Tan, Q. V. Le (2019), arXiv:1905.11946.
+    Raises ValueError for a multiplier that is not positive. Source: M. Tan, Q. V. Le (2019),
+    arXiv:1905.11946.
     """
+    if not (width > 0 and depth > 0):
+        raise ValueError(f"expected width > 0 and depth > 0, got {width}, {depth}")
     plan = [(*row, in_eights(width * m), math.ceil(depth * n)) for *row, m, n in EFFICIENT]
     return inverted_net(plan, nn.SiLU, True, in_eights(32 * width), classes)  # type: ignore[arg-type]
 

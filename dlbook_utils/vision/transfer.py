@@ -5,6 +5,7 @@ Derived in book/vision/transfer.md.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -40,9 +41,14 @@ def transplant(model: nn.Module, weights: Mapping[str, Tensor], skip: Iterable[s
 
     Names that begin with one of `skip` are left as they are, in the model and among the weights.
     Raises ValueError, and copies nothing, if of the others one is missing on either side or has
-    another shape.
+    another shape, or if no name begins with one of `skip`; TypeError if `skip` is a string.
     """
+    if isinstance(skip, str):
+        raise TypeError(f"skip holds beginnings of names, got {skip!r}")
     own, skip = model.state_dict(), tuple(skip)
+    for start in skip:
+        if not any(name.startswith(start) for name in [*own, *weights]):
+            raise ValueError(f"nothing copied: no name begins with {start!r}")
     mine = {name for name in own if not name.startswith(skip)}
     given = {name for name in weights if not name.startswith(skip)}
     if mine != given or not mine:
@@ -59,7 +65,8 @@ def transplant(model: nn.Module, weights: Mapping[str, Tensor], skip: Iterable[s
 class Frozen(nn.Module):
     """A module that does not learn: no gradients for its weights, and evaluation mode throughout.
 
-    Gradients still flow through it to its inputs.
+    Gradients still flow through it to its inputs. The module given is itself changed, and its names
+    get "module." in front; requires_grad_(True) on what holds it thaws the weights.
     """
 
     def __init__(self, module: nn.Module):
@@ -82,9 +89,9 @@ def rate_groups(
     `factor` times the rate of the one above.
 
     Layers without parameters that learn get no group, but count. Raises ValueError unless `rate`
-    is positive and `factor` above 0 and at most 1.
+    is positive and finite and `factor` above 0 and at most 1.
     """
-    if not (rate > 0 and 0 < factor <= 1):
+    if not (0 < rate < math.inf and 0 < factor <= 1):
         raise ValueError(f"expected rate > 0 and 0 < factor <= 1, got {rate}, {factor}")
     groups = []
     for depth, layer in enumerate(reversed(layers)):
@@ -97,8 +104,9 @@ def rate_groups(
 def fit_readout(X: Tensor, y: Tensor, classes: int, decay: float = 0.1) -> nn.Module:
     """Return a softmax regression on features X (n, d), fitted to labels y (n,).
 
-    The features are standardised first, by their mean and deviation in X; `decay` times half the
-    squared length of the weights is added to the mean loss, the biases go free. Raises ValueError
+    The features are standardised first, by their mean and deviation in X (a deviation below a
+    thousandth of the largest counts as that much); `decay` times half the squared length of the
+    weights is added to the mean loss, the biases go free. Raises ValueError
     for data that do not fit, and for a decay that is not positive.
     """
     check_shape(X, ["n", "d"], "X")
@@ -107,7 +115,9 @@ def fit_readout(X: Tensor, y: Tensor, classes: int, decay: float = 0.1) -> nn.Mo
     check_count(classes, "classes", int(y.max()) + 1)
     if not decay > 0:
         raise ValueError(f"decay is positive, got {decay}")
-    middle, spread = X.mean(0), X.std(0, correction=0).clamp(min=1e-3)
+    middle, spread = X.mean(0), X.std(0, correction=0)
+    spread = spread.clamp(min=1e-3 * spread.max())  # hardly any is none
+    spread = torch.where(spread > 0, spread, 1.0)
     U = (X - middle) / spread
     head = nn.Linear(X.shape[1], classes).to(X)
     nn.init.zeros_(head.weight)

@@ -183,3 +183,31 @@ def test_heuns_walk_agrees_with_scipys_solver():
     wanted = log_standard(end[None, :2]) + end[2]  # integrated from 1 to 0: minus the integral
     ours = log_density_along(lambda x, u: net(x), x, 400)
     torch.testing.assert_close(ours, wanted, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("move", [affine_coupling, undo_coupling])
+def test_a_coupling_that_does_not_fit_is_refused(move):
+    with pytest.raises(ValueError, match="got 3 and 3"):
+        move(torch.randn(4, 3), lambda h: torch.ones(4, 3))
+    with pytest.raises(ValueError, match="got 4 and 2"):
+        move(torch.randn(4, 4), lambda h: torch.ones(4, 2))
+
+
+def test_no_flow_at_all_is_refused():
+    with pytest.raises(ValueError, match="count"):
+        CouplingFlow(0, 2)
+
+
+def test_a_shift_has_no_trace():
+    x = torch.randn(5, 2, generator=generator(1))
+    v, trace = velocity_and_trace(lambda x, u: torch.ones(5, 2), x, 0.5)
+    assert torch.equal(v, torch.ones(5, 2))
+    assert torch.equal(trace, torch.zeros(5))
+    moved = log_density_along(lambda x, u: torch.ones(5, 2), x + 1, 3)
+    assert torch.allclose(moved, log_standard(x), atol=1e-5)
+
+
+@pytest.mark.parametrize("end", [0, -1.0, 1.5, float("nan")])
+def test_a_walk_has_its_end_between_noise_and_data(end):
+    with pytest.raises(ValueError, match=f"at most at 1, got {end}"):
+        log_density_along(lambda x, u: x * u, torch.zeros(2, 2), 3, end)

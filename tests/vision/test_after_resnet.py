@@ -167,6 +167,24 @@ def test_a_rank_that_cannot_be_is_refused_with_its_value(rank):
         ar.factorised(torch.zeros(8, 5, 3, 3), rank)
 
 
+@pytest.mark.parametrize("m", [0, -4])
+def test_a_bottleneck_wants_channels(m):
+    with pytest.raises(ValueError, match=f"positive multiple of 4, got {m}"):
+        ar.BottleneckBlock(8, m)
+
+
+@pytest.mark.parametrize("make", [ar.conv_norm, ar.norm_first, ar.separable])
+def test_an_even_kernel_does_not_keep_the_size_and_is_refused(make):
+    with pytest.raises(ValueError, match="kernel is odd, got 4"):
+        make(8, 8, 4)
+
+
+@pytest.mark.parametrize("multipliers", [(0, 1), (1, 0), (-1, 1), (float("nan"), 1)])
+def test_a_network_is_not_scaled_to_nothing(multipliers):
+    with pytest.raises(ValueError, match=str(multipliers[0])):
+        ar.scaled_efficientnet(*multipliers)
+
+
 def test_a_bottleneck_wants_a_multiple_of_four():
     with pytest.raises(ValueError, match="multiple of 4, got 10"):
         ar.BottleneckBlock(8, 10)

@@ -108,6 +108,16 @@ def test_half_a_transplant_is_none():
     assert all(torch.equal(w, before[k]) for k, w in net.state_dict().items())
 
 
+def test_a_skip_that_skips_nothing_is_refused():
+    net, donor = small_net(1), small_net(2)
+    before = {k: w.clone() for k, w in net.state_dict().items()}
+    with pytest.raises(ValueError, match="no name begins with 'haed"):
+        transplant(net, donor.state_dict(), skip=["haed."])
+    with pytest.raises(TypeError, match="'head"):
+        transplant(net, donor.state_dict(), skip="head.")
+    assert all(torch.equal(w, before[k]) for k, w in net.state_dict().items())
+
+
 def test_what_is_frozen_stays_as_it_is_and_lets_gradients_through():
     net = small_net(1)
     net.body = Frozen(net.body)
@@ -146,7 +156,9 @@ def test_rates_fall_with_depth():
             assert torch.allclose(p, was - moved)
 
 
-@pytest.mark.parametrize(("rate", "factor"), [(0, 0.5), (-1, 1), (0.1, 0), (0.1, 1.5)])
+@pytest.mark.parametrize(
+    ("rate", "factor"), [(0, 0.5), (-1, 1), (float("inf"), 1), (0.1, 0), (0.1, 1.5)]
+)
 def test_rates_that_are_none_are_refused(rate, factor):
     with pytest.raises(ValueError, match=str(rate)):
         rate_groups([nn.Linear(1, 1)], rate, factor)
@@ -161,6 +173,17 @@ def test_the_readout_is_scikit_learns():
     wanted = torch.tensor(theirs.predict_proba(U))
     assert torch.allclose(head(X).softmax(1), wanted, atol=1e-4)
     assert not any(p.requires_grad for p in head.parameters())
+
+
+def test_the_readout_does_not_depend_on_the_unit():
+    X = torch.randn(20, 4, generator=generator(1)).double()
+    X[:, 2] = 3.0  # a feature that tells nothing apart
+    y = torch.arange(20) % 3
+    head, small = fit_readout(X, y, 3), fit_readout(1e-5 * X, y, 3)
+    probabilities = head(X).softmax(1), small(1e-5 * X).softmax(1)
+    assert torch.allclose(*probabilities, atol=1e-4)
+    flat = fit_readout(torch.ones(6, 2), y[:6], 3)
+    assert torch.allclose(flat(torch.ones(6, 2)).softmax(1), torch.tensor(1 / 3), atol=1e-3)
 
 
 def test_a_readout_survives_saving():

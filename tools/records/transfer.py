@@ -4,7 +4,7 @@ usage: OMP_NUM_THREADS=1 DLBOOK_DATA=... python -m tools.records.transfer
 
 Runs the page's own cells up to the last function that is needed, then, as the part of a line says:
 
-- rates: fresh and fine-tuned networks at four rates, and readouts at four strengths of decay, on
+- rates: fresh and fine-tuned networks at six rates, and readouts at eight strengths of decay, on
   seeds that the page does not use, asked about training pictures that they did not draw;
 - labels: all arms with 1 to 500 examples of a class, at the page's rates and decays, from 100 on at
   those that were best with 100;
@@ -38,7 +38,7 @@ PAGE = ROOT / "book" / "vision" / "transfer.md"
 LAST = "def cut_net("  # in the last cell that is needed
 SKIPPED = (*DRAWS, "claim(", "verdict(", "glue(", "scores = {", "records.load(")
 RATES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
-DECAYS = (0.001, 0.01, 0.1, 1.0, 10.0, 100.0)
+DECAYS = (1e-5, 1e-4, 0.001, 0.01, 0.1, 1.0, 10.0, 100.0)
 NETS, READOUTS = ("fresh", "fine-tuned"), ("frozen", "random", "pixels")
 SHUFFLED, MOVED = "shuffled", ("fine-tuned", "frozen")
 SEEDS, SIZES, TRIED, CUT = range(3), (1, 3, 10, 30, 100, 500), (50, 51, 52, 53), 100
