@@ -458,6 +458,21 @@ def enter():
     ask(m + "next_probabilities", f(2, 7), 1.0, 3, 0.9)
     ask(m + "read_on", gpt, ints(2, 5))
     ask(m + "generate", gpt, ints(2, 5), 2, g(), 1.0, 3, 0.9)
+    spaces, like = "transformers.state_space.", (f(2, 6, 3).sigmoid(), f(2, 6, 3))
+    NOT_ASKED[spaces + "combine"] = "takes pairs of what can be multiplied and added"
+    ask(spaces + "scan_by_steps", *like)
+    ask(spaces + "scan_by_doubling", *like)
+    ask(spaces + "scan_by_chunks", *like, 3)
+    ask(spaces + "linear_scan", *like)
+    NOT_ASKED[spaces + "LinearScan"] = "behind linear_scan"
+    ask(spaces + "convolve_by_fft", f(2, 6, 3), f(6, 3))
+    ask(spaces + "legs_matrix", 4)
+    ask(spaces + "start_steps", 4)
+    ask(spaces + "DiagonalSSM", 4, 3)
+    ask(spaces + "DiagonalSSM()", 4, 3, call=[f(2, 6, 4)])
+    ask(spaces + "SelectiveSSM", 4, 3, ("step",))
+    ask(spaces + "SelectiveSSM()", 4, 3, call=[f(2, 6, 4)])
+    NOT_ASKED[spaces + "MambaBlock"] = "takes a part of a network"
     modern = "transformers.modern."
     from dlbook_utils.transformers import modern as today
 
@@ -838,6 +853,10 @@ EXCUSED = {  # "function argument variant": why it may pass
     r"sequences\.lstm\.zero_state 0 (nan|wrong type: bytes)": "only shape, kind and place are read",
 }
 EXCUSED |= {
+    r"transformers\.state_space\.(scan_by_\w+|linear_scan) \d wrong type: bytes": FORMULA,
+    r"transformers\.state_space\.convolve_by_fft 1 wrong type: bytes": FORMULA,
+    r"transformers\.state_space\.convolve_by_fft 0 wrong shape: a row more": BATCH,
+    r"transformers\.state_space\.SelectiveSSM 2 empty": "nothing selects, then",
     r"transformers\.modern\.(rotate|SwiGLU\(\)) 0 wrong shape: an axis.*": BATCH,
     r"transformers\.modern\.rotate 1 out of range: negative": "turning back is turning, too",
     r"transformers\.modern\.place_bias 2 wrong shape: a column more": "heads may be many",

@@ -94,6 +94,7 @@ FLOAT64 = {
     "book/foundations/regularisation.md": 1,
     "book/generative/vae.md": 1,
     "book/origins/machines.md": 1,
+    "book/transformers/state-space.md": 5,
     "book/vision/cnn-architectures.md": 1,
     "book/vision/cnn.md": 1,
 }
