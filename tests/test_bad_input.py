@@ -497,6 +497,18 @@ def enter():
     ask(modern + "verify_draft", p, p[:2], ints(2), g())
     small = today.modern_gpt(7, 8, 1, heads=2, groups=2).eval()
     ask(modern + "speculate", small, small, ints(4), 3, 2, g())
+    after = "transformers.after_pretraining."
+    words, no_book = ints(4, 3), torch.zeros(4).bool()
+    ask(after + "four_answers", words)
+    ask(after + "task_lines", words, ints(4), ints(4), no_book)
+    ask(after + "draw_lines", words, 5, 0.3, g())
+    NOT_ASKED[after + "all_words"] = "takes a device"
+    ask(after + "obedient_lines", words)
+    ask(after + "answer_log_probs", gpt, ints(2, 6), 3)
+    NOT_ASKED[after + "LowRank"] = "takes a layer: tests/transformers/test_after_pretraining.py"
+    NOT_ASKED[after + "add_low_rank"] = "takes a network"
+    ask(after + "tilted", f(2, 5), f(2, 5), 0.5)
+    ask(after + "dpo_loss", f(4), f(4), f(4), f(4), 0.5)
     vit = "transformers.vit."
     from dlbook_utils.transformers.vit import ViT
 
@@ -864,6 +876,8 @@ EXCUSED |= {
     r"transformers\.modern\.(ModernGPT\(\) 0|speculate 2) wrong shape: a column more": WIDER,
     r"transformers\.modern\.tiled_attention 0 wrong type: bytes": "a quotient is a float",
     r"transformers\.modern\.verify_draft 1 empty": "p says how many rows it lacks",
+    r"transformers\.after_pretraining\.(tilted|dpo_loss) \d wrong type: bytes": FORMULA,
+    r"transformers\.after_pretraining\.answer_log_probs 1 wrong shape: a column more": WIDER,
     r"generative\.diffusion\.Mixture(\(\)\.\w+)? [01] wrong type: bytes": FORMULA,
     r"generative\.diffusion\.Mixture\(\)\.\w+ [01] wrong shape: an? (axis|row).*": BATCH,
     r"generative\.(diffusion\.with_level [01]|flows\.matching_loss [12]) wrong type: b.*": FORMULA,
