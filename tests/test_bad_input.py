@@ -212,6 +212,19 @@ def enter():
     symbols = "beyond.neuro_symbolic."
     ask(symbols + "log_sums", log_p[:, 0], log_p[:, 1])
     ask(symbols + "log_total", log_p[:, :2], log_p[:, 2:4], torch.tensor([[3, 0, 1], [2, 1, 0]]))
+    reward = "beyond.reinforcement."
+    go = f(3, 2, 3, seed=1).softmax(2)
+    ask(reward + "value_iteration", go, f(3, 2), 0.9, 4)
+    stops = torch.tensor([[True, False], [False, False], [False, True]])
+    values = [f(3, 2, seed=s) for s in range(3)]
+    ask(reward + "advantages", *values, stops, ~stops & (values[0] > 0), 0.9, 0.8)
+    ask(reward + "clipped_loss", f(4), f(4, seed=1), f(4, seed=2), 0.2)
+    ask(reward + "interquartile_mean", f(2, 9))
+    ask(reward + "bootstrap_interval", f(9), g(), 50, 0.9)
+    for name in ("CartPole", "Pendulum", "Episodes", "play_out", "collect", "explore"):
+        NOT_ASKED[reward + name] = "plays a game: tests/beyond/test_reinforcement.py"
+    for name in ("small_net", "learn_ppo", "ppo_loss", "learn_dqn", "q_targets"):
+        NOT_ASKED[reward + name] = "makes or takes networks: tests/beyond/test_reinforcement.py"
     music = "sequences.music."
     here = torch.ones(2, 5, dtype=torch.bool)
     rolls = (f(2, 5, 6) > 0).float()
