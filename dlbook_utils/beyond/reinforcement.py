@@ -162,7 +162,8 @@ def advantages(
         lam: weight of each further step.
     """
     T, n = check_shape(reward, ["T", "n"], "reward").shape
-    for name, x in (("V", V), ("after", after), ("ended", ended), ("cut", cut)):
+    others = {"V": V, "after": after, "ended": ended, "cut": cut}
+    for name, x in others.items():
         check_shape(x, [T, n], name)
     if ended.dtype != torch.bool or cut.dtype != torch.bool:
         raise TypeError(f"ended, cut must be bool, not {ended.dtype}, {cut.dtype}")

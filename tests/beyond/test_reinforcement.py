@@ -174,7 +174,7 @@ def test_the_bootstrap_holds_the_interquartile_mean_and_shrinks():
             ValueError,
             r"\[0, 1\), got 1",
         ),
-        (lambda: clipped_loss(draw(3), draw(4), draw(3), 0.2), ValueError, r"\(3\), got \(4"),
+        (lambda: clipped_loss(draw(3), draw(4), draw(3), 0.2), ValueError, r"\(3,\), got \(4"),
         (lambda: advantages(*draw(5, 3, 2)), TypeError, "bool, not torch.float64"),
         (lambda: interquartile_mean(draw(0)), ValueError, "number of values"),
         (lambda: bootstrap_interval(draw(5), generator(0), level=95), ValueError, "got 95"),
