@@ -15,6 +15,7 @@ import argparse
 import math
 import time
 from functools import partial
+from typing import Any
 
 import torch
 
@@ -25,8 +26,8 @@ from dlbook_utils.records import ledger, provenance
 
 RECORD = records.folder() / "reinforcement.jsonl"
 POLE, SHORT, SWING = 102_400, 30_720, 153_600  # steps of the games
-slow = {"gamma": 0.95, "scale": 0.1}  # rewards of the pendulum reach -16 a step
-ARMS = {
+slow: dict[str, Any] = {"gamma": 0.95, "scale": 0.1}  # rewards of the pendulum reach -16 a step
+ARMS: dict[str, tuple[str, int, Any]] = {
     "PPO": ("pole", POLE, partial(learn_ppo)),
     "PPO, no clipping": ("pole", POLE, partial(learn_ppo, clip=math.inf)),
     "PPO, cut is end": ("pole", POLE, partial(learn_ppo, cut_ends=True)),
@@ -37,7 +38,7 @@ ARMS = {
     "PPO, pendulum": ("pendulum", SWING, partial(learn_ppo, **slow)),
     "DQN, pendulum": ("pendulum", SHORT, partial(learn_dqn, **slow)),
 }
-GAMES = {"pole": CartPole(), "pendulum": Pendulum()}
+GAMES: dict[str, Any] = {"pole": CartPole(), "pendulum": Pendulum()}
 
 
 def run(arm: str, seed: int) -> dict:
