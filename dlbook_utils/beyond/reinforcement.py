@@ -219,7 +219,7 @@ def learn_ppo(
     g, d = generator(seed), game.features
     policy = small_net(d, game.actions, 64, nn.Tanh)
     critic = small_net(d, 1, 64, nn.Tanh)
-    policy[-1].weight.data *= 0.01  # begin with chance
+    policy[-1].weight.data *= 0.01  # type: ignore[operator, assignment]  # begin with chance
     params = [*policy.parameters(), *critic.parameters()]
     adam, env = torch.optim.Adam(params, lr=lr), Episodes(game, n, g)
     for u in range(updates):
@@ -230,7 +230,7 @@ def learn_ppo(
             A = advantages(scale * reward, V, critic(after)[..., 0], ended, cut, gamma)
         batch = [z.flatten(0, 1) for z in (x, a, old, A, A + V)]
         for idx in (i for _ in range(4) for i in torch.randperm(n * T, generator=g).chunk(4)):
-            loss = ppo_loss(policy, critic, *(z[idx] for z in batch), clip)
+            loss = ppo_loss(policy, critic, *(z[idx] for z in batch), clip)  # type: ignore
             adam.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(params, 0.5)
@@ -308,7 +308,7 @@ def learn_dqn(
     g, rows = generator(seed), memory // n
     Q = small_net(game.features, game.actions, 128, nn.ReLU)
     old, env = deepcopy(Q), Episodes(game, n, g)
-    adam, store = torch.optim.Adam(Q.parameters(), lr=lr), []
+    adam, store = torch.optim.Adam(Q.parameters(), lr=lr), []  # type: ignore[var-annotated]
     for t in range(steps // n):
         with torch.no_grad():
             share = max(0.05, 1 - 2.4 * t * n / steps)
