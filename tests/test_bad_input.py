@@ -214,6 +214,19 @@ def enter():
     symbols = "beyond.neuro_symbolic."
     ask(symbols + "log_sums", log_p[:, 0], log_p[:, 1])
     ask(symbols + "log_total", log_p[:, :2], log_p[:, 2:4], torch.tensor([[3, 0, 1], [2, 1, 0]]))
+    reward = "beyond.reinforcement."
+    go = f(3, 2, 3, seed=1).softmax(2)
+    ask(reward + "value_iteration", go, f(3, 2), 0.9, 4)
+    stops = torch.tensor([[True, False], [False, False], [False, True]])
+    values = [f(3, 2, seed=s) for s in range(3)]
+    ask(reward + "advantages", *values, stops, ~stops & (values[0] > 0), 0.9, 0.8)
+    ask(reward + "clipped_loss", f(4), f(4, seed=1), f(4, seed=2), 0.2)
+    ask(reward + "interquartile_mean", f(2, 9))
+    ask(reward + "bootstrap_interval", f(9), g(), 50, 0.9)
+    for name in ("CartPole", "Pendulum", "Episodes", "play_out", "collect", "explore"):
+        NOT_ASKED[reward + name] = "plays a game: tests/beyond/test_reinforcement.py"
+    for name in ("small_net", "learn_ppo", "ppo_loss", "learn_dqn", "q_targets"):
+        NOT_ASKED[reward + name] = "makes or takes networks: tests/beyond/test_reinforcement.py"
     music = "sequences.music."
     here = torch.ones(2, 5, dtype=torch.bool)
     rolls = (f(2, 5, 6) > 0).float()
@@ -893,6 +906,9 @@ EXCUSED |= {
     r"practice\.classical\.classical_model 1 .*": "asked for its size and spread; fit refuses it",
     r"practice\.classical\.boosted_scores 2 empty": "without stumps there is the first score",
     r"practice\.classical\.rival_net (1 empty|3 nan)": LAZY,
+    r"beyond\.reinforcement\.(advantages|clipped_loss) [012] wrong type: bytes": FORMULA,
+    r"beyond\.reinforcement\.interquartile_mean 0 wrong shape.*": BATCH,
+    r"beyond\.reinforcement\.bootstrap_interval 0 wrong shape: a column more": "a run more",
     r"sequences\.music\.ChordHead\(\)\.draw 0 wrong shape.*": BATCH,
     r"sequences\.music\.voice_moves 0 wrong shape: a column more": WIDER,
     r"sequences\.music\.(voice_moves|broken_rules) [01] (wrong type|out of range).*": MOVES,
