@@ -212,6 +212,17 @@ def enter():
     symbols = "beyond.neuro_symbolic."
     ask(symbols + "log_sums", log_p[:, 0], log_p[:, 1])
     ask(symbols + "log_total", log_p[:, :2], log_p[:, 2:4], torch.tensor([[3, 0, 1], [2, 1, 0]]))
+    from dlbook_utils.foundations.mlp import MLP
+
+    stream, sides = "beyond.continual.", [MLP([4, 5, 3]), MLP([4, 5, 3])]
+    ask(stream + "task_scores", f(2, 3, 3).sigmoid())
+    ask(stream + "ParallelMLP", sides)
+    ask(stream + "ParallelMLP()", sides, call=[f(2, 6, 4)])
+    ask(stream + "ParallelMLP().trace", sides, call=[f(2, 6, 4)])
+    NOT_ASKED[stream + "fisher_diagonal"] = "takes a network: tests/beyond/test_continual.py"
+    NOT_ASKED[stream + "offer_reservoir"] = "takes any item: tests/beyond/test_continual.py"
+    ask(stream + "StreamingLDA", 4, 3, 0.01)
+    ask(stream + "StreamingLDA().observe", 4, 3, call=[f(9, 4), ints(9)])
     music = "sequences.music."
     here = torch.ones(2, 5, dtype=torch.bool)
     rolls = (f(2, 5, 6) > 0).float()
