@@ -227,6 +227,17 @@ def enter():
         NOT_ASKED[reward + name] = "plays a game: tests/beyond/test_reinforcement.py"
     for name in ("small_net", "learn_ppo", "ppo_loss", "learn_dqn", "q_targets"):
         NOT_ASKED[reward + name] = "makes or takes networks: tests/beyond/test_reinforcement.py"
+    from dlbook_utils.foundations.mlp import MLP
+
+    stream, sides = "beyond.continual.", [MLP([4, 5, 3]), MLP([4, 5, 3])]
+    ask(stream + "task_scores", f(2, 3, 3).sigmoid())
+    ask(stream + "ParallelMLP", sides)
+    ask(stream + "ParallelMLP()", sides, call=[f(2, 6, 4)])
+    ask(stream + "ParallelMLP().trace", sides, call=[f(2, 6, 4)])
+    NOT_ASKED[stream + "fisher_diagonal"] = "takes a network: tests/beyond/test_continual.py"
+    NOT_ASKED[stream + "offer_reservoir"] = "takes any item: tests/beyond/test_continual.py"
+    ask(stream + "StreamingLDA", 4, 3, 0.01)
+    ask(stream + "StreamingLDA().observe", 4, 3, call=[f(9, 4), ints(9)])
     music = "sequences.music."
     here = torch.ones(2, 5, dtype=torch.bool)
     rolls = (f(2, 5, 6) > 0).float()
