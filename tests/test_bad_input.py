@@ -212,6 +212,10 @@ def enter():
     symbols = "beyond.neuro_symbolic."
     ask(symbols + "log_sums", log_p[:, 0], log_p[:, 1])
     ask(symbols + "log_total", log_p[:, :2], log_p[:, 2:4], torch.tensor([[3, 0, 1], [2, 1, 0]]))
+    views = "beyond.self_supervised."
+    ask(views + "contrastive_loss", f(4, 3), f(4, 3).flip(0), 0.2)
+    ask(views + "pair_loss", f(4, 3), f(4, 3).flip(0), 0.2)
+    ask(views + "effective_rank", f(4, 3))
     music = "sequences.music."
     here = torch.ones(2, 5, dtype=torch.bool)
     rolls = (f(2, 5, 6) > 0).float()
