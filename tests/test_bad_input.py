@@ -840,6 +840,9 @@ EXCUSED = {  # "function argument variant": why it may pass
     r"sequences\.lstm\.zero_state 0 (nan|wrong type: bytes)": "only shape, kind and place are read",
 }
 EXCUSED |= {
+    r"beyond\.self_supervised\.contrastive_loss [01] wrong type: bytes": "joined with floats",
+    r"beyond\.self_supervised\.effective_rank 0 wrong shape: a column more": WIDER,
+    r"beyond\.self_supervised\.effective_rank 0 empty": "nothing has no spread: rank 1, the least",
     r"transformers\.modern\.(rotate|SwiGLU\(\)) 0 wrong shape: an axis.*": BATCH,
     r"transformers\.modern\.rotate 1 out of range: negative": "turning back is turning, too",
     r"transformers\.modern\.place_bias 2 wrong shape: a column more": "heads may be many",
