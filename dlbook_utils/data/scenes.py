@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from dlbook_utils.page.guards import check_count
+from dlbook_utils.page.guards import check_count, check_shape
 
 from .sets import Images
 
@@ -102,6 +102,34 @@ def compose_scenes(
         labels[:, k] = y[:, k].where(fits & (k < wanted), -1)
         scene = paste(scene, x[:, k], tight[:, k], boxes[:, k], labels[:, k] >= 0)
     return Scenes(scene, boxes, labels)
+
+
+def stack_scenes(things: Cutouts, kinds: Tensor, generator: Generator, *, size: int = 24) -> Tensor:
+    """Return scenes (n, 1, size, size) with a thing of kind kinds[:, 0] in the upper half and one
+    of kind kinds[:, 1] in the lower, at random places there; -1 is nothing.
+
+    The longer side of a thing has 9 to 12 pixels. Raises ValueError for another shape of kinds,
+    for kinds that `things` has not, and for a size below 24.
+    """
+    n, _ = check_shape(kinds, ["n", 2], "kinds").shape
+    size = check_count(size, "size", 24)
+    x, y, tight = things
+    counts = torch.bincount(y)
+    if int(kinds.min()) < -1 or int(kinds.max()) >= len(counts) or not counts.all():
+        low, high = int(kinds.min()), int(kinds.max())
+        raise ValueError(f"kinds must be -1 .. {len(counts) - 1}, got {low} .. {high}")
+    order, first = y.argsort(stable=True), counts.cumsum(0) - counts
+    scene = torch.zeros(n, 1, size, size, device=x.device)
+    for half, kind in enumerate(kinds.to(x.device).unbind(1)):
+        u, there = torch.rand(n, 4, generator=generator).to(x), kind.clamp(min=0)
+        chosen = order[first[there] + (u[:, 0] * counts[there]).long()]
+        sides = tight[chosen, 2:] - tight[chosen, :2]
+        sides = sides * (9 + 3 * u[:, 1:2]) / sides.amax(1, keepdim=True)
+        room = sides.new_tensor([size, size // 2]) - sides
+        at = room * u[:, 2:] + sides.new_tensor([0, half * (size // 2)])
+        box = torch.cat([at, at + sides], 1)
+        scene = paste(scene, x[chosen], tight[chosen], box, kind >= 0)
+    return scene
 
 
 def paste(scene: Tensor, picture: Tensor, source: Tensor, box: Tensor, there: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from dlbook_utils.data.scenes import Cutouts, compose_scenes, cut_out, paste
+from dlbook_utils.data.scenes import Cutouts, compose_scenes, cut_out, paste, stack_scenes
 from dlbook_utils.data.sets import Images
 
 
@@ -106,3 +106,19 @@ def colour():
 def scenes(**options):
     things = Cutouts(torch.zeros(1, 1, 28, 28), torch.zeros(1).long(), torch.ones(1, 4))
     return compose_scenes(things, 2, generator(), **options)
+
+
+def test_stacked_things_lie_in_their_halves_and_nothing_is_nothing():
+    things = cut_out(blocks(), range(5))
+    scenes = stack_scenes(things, torch.tensor([[0, 4], [2, -1], [-1, 3]]), generator())
+    assert scenes.shape == (3, 1, 24, 24)
+    lit = torch.stack([half.flatten(1).any(1) for half in scenes.split(12, dim=2)], 1)
+    assert lit.tolist() == [[True, True], [True, False], [False, True]]
+
+
+@pytest.mark.parametrize("kinds", [[[0, 5]], [[-2, 0]]])
+def test_stacking_refuses_kinds_that_are_not_there(kinds):
+    with pytest.raises(ValueError, match=r"kinds must be -1 \.\. 4"):
+        stack_scenes(cut_out(blocks(), range(5)), torch.tensor(kinds), generator())
+    with pytest.raises(ValueError, match="kinds"):
+        stack_scenes(cut_out(blocks(), range(5)), torch.zeros(3), generator())
