@@ -223,7 +223,7 @@ def enter():
     ask(reward + "clipped_loss", f(4), f(4, seed=1), f(4, seed=2), 0.2)
     ask(reward + "interquartile_mean", f(2, 9))
     ask(reward + "bootstrap_interval", f(9), g(), 50, 0.9)
-    for name in ("CartPole", "Pendulum", "Episodes", "play_out", "collect", "explore"):
+    for name in ("CartPole", "Pendulum", "Episodes", "play_out", "collect", "epsilon_greedy"):
         NOT_ASKED[reward + name] = "plays a game: tests/beyond/test_reinforcement.py"
     for name in ("small_net", "learn_ppo", "ppo_loss", "learn_dqn", "q_targets"):
         NOT_ASKED[reward + name] = "makes or takes networks: tests/beyond/test_reinforcement.py"

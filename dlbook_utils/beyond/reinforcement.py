@@ -282,7 +282,7 @@ def q_targets(
     return reward + gamma * old(after).gather(1, best)[:, 0] * ~ended
 
 
-def explore(scores: Tensor, share: float, g: torch.Generator) -> Tensor:
+def epsilon_greedy(scores: Tensor, share: float, g: torch.Generator) -> Tensor:
     """Return the best actions (n,) of scores (n, actions), but random ones for a share."""
     n, actions = scores.shape
     random = torch.randint(actions, (n,), generator=g)
@@ -313,7 +313,7 @@ def learn_dqn(
         with torch.no_grad():
             share = max(0.05, 1 - 2.4 * t * n / steps)
             x = env.see()
-            a = explore(Q(x), share, g)
+            a = epsilon_greedy(Q(x), share, g)
             new = (x, a, *env.step(a)[:3])
         store = store or [z.new_zeros(rows, *z.shape) for z in new]
         for kept, z in zip(store, new):

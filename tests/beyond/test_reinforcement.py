@@ -17,7 +17,7 @@ from dlbook_utils.beyond.reinforcement import (
     advantages,
     bootstrap_interval,
     clipped_loss,
-    explore,
+    epsilon_greedy,
     interquartile_mean,
     learn_dqn,
     learn_ppo,
@@ -136,8 +136,8 @@ def test_targets_single_and_double():
 
 def test_exploring_takes_the_share_asked_for():
     scores = torch.tensor([[0.0, 1.0, 0.0]]).expand(6000, -1)
-    assert (explore(scores, 0.0, generator(0)) == 1).all()
-    other = (explore(scores, 0.3, generator(0)) != 1).float().mean()
+    assert (epsilon_greedy(scores, 0.0, generator(0)) == 1).all()
+    other = (epsilon_greedy(scores, 0.3, generator(0)) != 1).float().mean()
     assert other == pytest.approx(0.2, abs=0.02)
 
 
