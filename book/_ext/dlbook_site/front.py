@@ -99,7 +99,9 @@ def merge(app: Sphinx, env: BuildEnvironment, docnames: Any, other: Any) -> None
 
 
 def fill(app: Sphinx, doctree: nodes.document, docname: str) -> None:
-    """Put the parts and the map in their places."""
+    """Put the parts and the map in their places, on the site: a notebook has no pictures yet."""
+    if app.builder.format != "html":
+        return
     for place in list(doctree.findall(parts_node)):
         place.replace_self(_cards(app, docname, place["figures"]))
     for place in doctree.findall(needs_node):
