@@ -17,6 +17,7 @@ PROBE = Color("#010203", "#040506", "#070809", "#0a0b0c")
 ALLOWED = {
     "dlbook_utils/page/palette.py": "it is the palette",
     "book/generative/gan.md": "numbers on a picture, black or white by the brightness below them",
+    "book/transformers/after-pretraining.md": "two lines of its language begin like a colour",
 }
 
 

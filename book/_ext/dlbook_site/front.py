@@ -191,9 +191,9 @@ def visit_needs(writer: Any, node: needs_node) -> None:
     lines = "".join(arc(need, number) for need, number in arcs)
     height = ROW * len(rows)
     writer.body.append(
-        f'<div class="needs" data-live="needs" style="--rows: {len(rows)}">'
-        f'<svg viewBox="0 0 100 {height}" preserveAspectRatio="none" aria-hidden="true">{lines}'
-        "</svg><ol>"
+        '<div class="needs" data-live="needs">'
+        f'<svg viewBox="0 0 100 {height}" style="height: calc({len(rows)} * var(--row))" '
+        f'preserveAspectRatio="none" aria-hidden="true">{lines}</svg><ol>'
     )
     for number, row in enumerate(rows):
         first = number == 0 or rows[number - 1]["part"] != row["part"]
