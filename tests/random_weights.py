@@ -19,3 +19,18 @@ def shake(module: nn.Module, size: float = 0.5) -> nn.Module:
         for p in module.parameters():
             p.copy_(torch.randn(p.shape, generator=g) * size)
     return module.double().eval()
+
+
+def assert_same(ours, theirs, inputs, may_vanish=False):
+    """Compare values and, through random weights, the gradients of inputs.
+
+    None of our gradients is 0, unless they may vanish.
+    """
+    torch.testing.assert_close(ours, theirs)
+    weights = torch.randn(ours.shape, generator=generator(3), dtype=ours.dtype)
+    mine, its = (
+        torch.autograd.grad((value * weights).sum(), inputs, retain_graph=True)
+        for value in (ours, theirs)
+    )
+    assert may_vanish or all(slope.abs().sum() > 0 for slope in mine)
+    torch.testing.assert_close(mine, its)

@@ -23,20 +23,11 @@ from dlbook_utils.transformers.modern import (
     verify_draft,
 )
 from dlbook_utils.transformers.transformer import MultiHeadAttention, causal_mask
+from tests.random_weights import assert_same
 
 
 def f(*shape, seed=0):
     return torch.randn(*shape, generator=generator(seed), dtype=torch.float64)
-
-
-def assert_same(ours, theirs, inputs):
-    torch.testing.assert_close(ours, theirs)
-    weights = f(*ours.shape, seed=9)
-    mine, its = (
-        torch.autograd.grad((value * weights).sum(), inputs, retain_graph=True)
-        for value in (ours, theirs)
-    )
-    torch.testing.assert_close(mine, its)
 
 
 def test_rotation_is_a_product_of_complex_numbers():
@@ -158,7 +149,8 @@ def test_experts_are_a_weighted_sum_of_the_chosen(k):
     least = z.topk(k, -1).values[..., -1:]
     shares = z.masked_fill(z < least, -torch.inf).softmax(-1)  # all four are asked
     wanted = sum(shares[..., [e]] * expert(x) for e, expert in enumerate(ours.experts))
-    assert_same(ours(x), wanted, [x, ours.router.weight, ours.experts[0].up.weight])
+    weights = [x, ours.router.weight, ours.experts[0].up.weight]
+    assert_same(ours(x), wanted, weights, may_vanish=k == 1)  # one share is 1, whatever the scores
 
 
 def test_a_handicap_moves_choices_and_not_shares():

@@ -21,20 +21,11 @@ from dlbook_utils.transformers.state_space import (
     scan_by_steps,
     start_steps,
 )
+from tests.random_weights import assert_same
 
 
 def f(*shape, seed=0):
     return torch.randn(*shape, generator=generator(seed), dtype=torch.float64)
-
-
-def assert_same(ours, theirs, inputs):
-    torch.testing.assert_close(ours, theirs)
-    weights = f(*ours.shape, seed=9)
-    mine, its = (
-        torch.autograd.grad((value * weights).sum(), inputs, retain_graph=True)
-        for value in (ours, theirs)
-    )
-    torch.testing.assert_close(mine, its)
 
 
 @pytest.mark.parametrize("T", [2, 7, 12])

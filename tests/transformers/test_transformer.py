@@ -18,7 +18,7 @@ from dlbook_utils.transformers.transformer import (
     causal_mask,
     sinusoids,
 )
-from tests.random_weights import draw, shake
+from tests.random_weights import assert_same, draw, shake
 
 
 def copy_attention(ours, theirs):
@@ -39,12 +39,6 @@ def gradients(output, inputs):
     found = torch.autograd.grad((output * g).sum(), inputs, retain_graph=True)
     assert all(f.abs().sum() > 0 for f in found)
     return found
-
-
-def assert_same(a, b, inputs):
-    assert torch.allclose(a, b)
-    for u, v in zip(gradients(a, inputs), gradients(b, inputs), strict=True):
-        assert torch.allclose(u, v)
 
 
 @pytest.mark.parametrize("masked", [False, True])

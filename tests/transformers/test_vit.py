@@ -17,7 +17,7 @@ from dlbook_utils.transformers.vit import (
     rollout,
 )
 from tests import random_weights
-from tests.random_weights import draw
+from tests.random_weights import assert_same, draw
 
 
 def shake(module):
@@ -26,15 +26,6 @@ def shake(module):
         if isinstance(m, nn.LayerNorm):
             m.eps = 1e-6
     return random_weights.shake(module, 0.3)
-
-
-def assert_same(a, b, inputs):
-    g = torch.randn(a.shape, generator=generator(3), dtype=a.dtype)
-    assert torch.allclose(a, b)
-    ours, theirs = (torch.autograd.grad((y * g).sum(), inputs, retain_graph=True) for y in (a, b))
-    for u, v in zip(ours, theirs, strict=True):
-        assert u.abs().sum() > 0
-        assert torch.allclose(u, v)
 
 
 def fused(block):

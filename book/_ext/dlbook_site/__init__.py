@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import Any
 
 PARTS = (
+    "again",
     "api",
     "claims",
     "folding",
@@ -30,7 +31,7 @@ def setup(app: Any) -> dict[str, Any]:
         import_module(f"{__name__}.{part}").setup(app)
     return {
         "version": "1",
-        "env_version": 2,
+        "env_version": 3,
         "parallel_read_safe": True,
         "parallel_write_safe": True,
     }

@@ -15,6 +15,7 @@ from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 
+from dlbook_site import again
 from dlbook_utils.page.claims import origin
 from dlbook_utils.page.mime import WORDS, claim_node
 from dlbook_utils.records import folder, ledger
@@ -38,7 +39,7 @@ class Count(SphinxRole):
 
     def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
         """Return the place that `fill` fills, and remember that this page holds it."""
-        _pages(self.env).add(self.env.docname)
+        again.mark(self.env)
         if self.text not in KINDS:
             self.inliner.reporter.warning(f"claims of kind {self.text!r}, expected one of {KINDS}")
         return [claims_count(of=self.text)], []
@@ -49,7 +50,7 @@ class Claims(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """Return the place that `fill` fills, and remember that this page holds it."""
-        _pages(self.env).add(self.env.docname)
+        again.mark(self.env)
         return [claims_list()]
 
 
@@ -84,7 +85,6 @@ def collect(app: Sphinx, doctree: nodes.document) -> None:
 def purge(app: Sphinx, env: BuildEnvironment, docname: str) -> None:
     """Forget a page that is read again or gone."""
     _claims(env).pop(docname, None)
-    _pages(env).discard(docname)
 
 
 def merge(app: Sphinx, env: BuildEnvironment, docnames: Iterable[str], other: Any) -> None:
@@ -92,12 +92,6 @@ def merge(app: Sphinx, env: BuildEnvironment, docnames: Iterable[str], other: An
     for docname in docnames:
         if docname in _claims(other):
             _claims(env)[docname] = _claims(other)[docname]
-    _pages(env).update(_pages(other))
-
-
-def write_again(app: Sphinx, env: BuildEnvironment) -> list[str]:
-    """Return the pages to write in every build: those that list claims."""
-    return sorted(_pages(env))
 
 
 def fill(app: Sphinx, doctree: nodes.document, docname: str) -> None:
@@ -253,12 +247,6 @@ def _claims(env: Any) -> dict[str, list[dict[str, Any]]]:
     return env.dlbook_claims
 
 
-def _pages(env: Any) -> set[str]:
-    if not hasattr(env, "dlbook_claims_pages"):
-        env.dlbook_claims_pages = set()
-    return env.dlbook_claims_pages
-
-
 def setup(app: Sphinx) -> None:
     """Register nodes, directive and events."""
     other = (visit_as_text, visit_as_text)
@@ -270,5 +258,4 @@ def setup(app: Sphinx) -> None:
     app.connect("doctree-read", collect)
     app.connect("env-purge-doc", purge)
     app.connect("env-merge-info", merge)
-    app.connect("env-updated", write_again)
     app.connect("doctree-resolved", fill)

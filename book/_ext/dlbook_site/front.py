@@ -19,7 +19,7 @@ from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
-from dlbook_site import minutes
+from dlbook_site import again, minutes
 
 NEED = "You need"  # how the paragraph in the head of a chapter begins
 ROW = 10  # height of a row of the map, in its own units
@@ -49,7 +49,7 @@ class Parts(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """Return the place that `fill` fills, and remember that this page holds it."""
-        _pages(self.env).add(self.env.docname)
+        again.mark(self.env)
         pairs = [line.split(":", 1) for line in self.content if line.strip()]
         if any(len(pair) != 2 for pair in pairs):
             raise self.error("parts: expected lines such as `Foundations: fig-mlp-moons`")
@@ -61,7 +61,7 @@ class Needs(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """Return the place that `fill` fills, and remember that this page holds it."""
-        _pages(self.env).add(self.env.docname)
+        again.mark(self.env)
         return [needs_node()]
 
 
@@ -81,21 +81,14 @@ def collect(app: Sphinx, doctree: nodes.document) -> None:
             kept.pictures.update((anchor, image.deepcopy()) for anchor in figure["ids"])
 
 
-def write_again(app: Sphinx, env: BuildEnvironment) -> list[str]:
-    """Return the pages to write in every build: those that show other pages."""
-    return sorted(_pages(env))
-
-
 def purge(app: Sphinx, env: BuildEnvironment, docname: str) -> None:
     """Forget a page that is read again or gone."""
     _kept(env).pop(docname, None)
-    _pages(env).discard(docname)
 
 
 def merge(app: Sphinx, env: BuildEnvironment, docnames: Any, other: Any) -> None:
     """Take over what another process of a parallel build has read."""
     _kept(env).update({page: _kept(other)[page] for page in docnames if page in _kept(other)})
-    _pages(env).update(_pages(other))
 
 
 def fill(app: Sphinx, doctree: nodes.document, docname: str) -> None:
@@ -229,12 +222,6 @@ def _kept(env: Any) -> dict[str, Kept]:
     return env.dlbook_kept
 
 
-def _pages(env: Any) -> set[str]:
-    if not hasattr(env, "dlbook_fronts"):
-        env.dlbook_fronts = set()
-    return env.dlbook_fronts
-
-
 def setup(app: Sphinx) -> None:
     """Register nodes, directives and events."""
     nothing = (visit_nothing, None)
@@ -245,6 +232,5 @@ def setup(app: Sphinx) -> None:
     app.connect("doctree-read", collect)
     app.connect("env-purge-doc", purge)
     app.connect("env-merge-info", merge)
-    app.connect("env-updated", write_again)
     app.connect("doctree-resolved", fill)
     app.add_js_file("live-needs.js", loading_method="defer")

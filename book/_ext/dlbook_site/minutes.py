@@ -21,7 +21,7 @@ from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxRole
 
-from dlbook_site import reporting
+from dlbook_site import again, reporting
 
 WORDS, LINES = 180, 15  # that are read in a minute
 EQUATION, FIGURE = 1, 0.5  # minutes
@@ -66,7 +66,7 @@ class Minutes(SphinxRole):
             )
             return [], []
         if self.text == "book":
-            _sums(self.env).add(self.env.docname)
+            again.mark(self.env)
         return [minutes_node(scope=self.text)], []
 
 
@@ -115,7 +115,6 @@ def measure(app: Sphinx, doctree: nodes.document) -> None:
 def purge(app: Sphinx, env: BuildEnvironment, docname: str) -> None:
     """Forget a page that is read again or gone."""
     _amounts(env).pop(docname, None)
-    _sums(env).discard(docname)
 
 
 def merge(app: Sphinx, env: BuildEnvironment, docnames: Iterable[str], other: Any) -> None:
@@ -123,12 +122,6 @@ def merge(app: Sphinx, env: BuildEnvironment, docnames: Iterable[str], other: An
     for docname in docnames:
         if docname in _amounts(other):
             _amounts(env)[docname] = _amounts(other)[docname]
-    _sums(env).update(_sums(other))
-
-
-def write_again(app: Sphinx, env: BuildEnvironment) -> list[str]:
-    """Return the pages to write in every build: those with sums."""
-    return sorted(_sums(env))
 
 
 def fill(app: Sphinx, doctree: nodes.document, docname: str) -> None:
@@ -192,12 +185,6 @@ def _amounts(env: Any) -> dict[str, Amount]:
     return env.dlbook_amounts
 
 
-def _sums(env: Any) -> set[str]:
-    if not hasattr(env, "dlbook_sums"):
-        env.dlbook_sums = set()
-    return env.dlbook_sums
-
-
 def setup(app: Sphinx) -> None:
     """Register role, node and events."""
     app.add_node(minutes_node)
@@ -205,5 +192,4 @@ def setup(app: Sphinx) -> None:
     app.connect("doctree-read", measure)
     app.connect("env-purge-doc", purge)
     app.connect("env-merge-info", merge)
-    app.connect("env-updated", write_again)
     app.connect("doctree-resolved", fill)
