@@ -7,7 +7,7 @@ ONE := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
 .PHONY: help book test lint mutants chapter notebooks data serve bench test-claims test-fair test-twice test-web robust \
-        publish screenshots gpu pretend-gpu study linkcheck colab lock clean
+        publish pdf epub screenshots gpu pretend-gpu study linkcheck colab lock clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/' | sort | expand -t 14
@@ -74,7 +74,13 @@ pretend-gpu: .venv/.ready  ## every chapter as on a GPU, pretended on this CPU: 
 study: .venv/.ready  ## go on with the CIFAR-10 study; it can be stopped (ARGS="--arm published")
 	$(RUN) dlbook_utils.runner run cifar10 $(ARGS)
 
-publish: book  ## refuse a book with a stand-in or an untested claim, else prepare the site
+pdf: book  ## the whole book as one PDF, beside the site's pages
+	$(RUN) tools.volume.pdf
+
+epub: book  ## the whole book as an EPUB, beside the site's pages; epubcheck looks if it is there
+	$(RUN) tools.volume.epub
+
+publish: pdf epub  ## refuse a book with a stand-in or an untested claim, else prepare the site
 	$(RUN) tools.publish
 
 screenshots: .venv/.ready  ## pictures of the built pages: light, dark, phone

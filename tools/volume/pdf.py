@@ -1,0 +1,261 @@
+"""Print the built site as one PDF: page numbers in contents and glossary, bookmarks, solutions.
+
+usage: python -m tools.volume.pdf      (make pdf; writes _build/html/deep-learning-in-depth.pdf)
+
+Chromium prints twice: the second time with the page numbers that the first gave.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from lxml import html
+from lxml.html.builder import E
+
+from tools.assets import ROOT, node
+from tools.volume import downloads
+from tools.volume.site import SITE, Page, date, pages, settings
+from tools.volume.text import classed, prepare
+
+FOLDER = ROOT / "_build" / "volume"
+HERE = Path(__file__).parent
+FONTS = {
+    "Paper Serif": ("source-serif-4", ["400-normal", "400-italic", "600-normal", "600-italic"]),
+    "Paper Sans": ("source-sans-3", ["400-normal", "400-italic", "600-normal"]),
+    "Paper Mono": ("source-code-pro", ["400-normal", "400-italic", "600-normal"]),
+}
+SUBSETS = {
+    "latin": "U+0000-00FF, U+0131, U+0152-0153, U+02BB-02BC, U+02C6, U+02DA, U+02DC, U+2000-206F, "
+    "U+20AC, U+2122, U+2191, U+2193, U+2212, U+2215, U+FEFF, U+FFFD",
+    "latin-ext": "U+0100-0130, U+0132-0151, U+0154-02BA, U+1E00-1EFF, U+20A0-20AB, U+20AD-20C0, "
+    "U+2C60-2C7F",
+    "greek": "U+0370-03FF",
+}
+TERM = re.compile(r"#book-glossary--term-")
+
+
+def main() -> int:
+    start = time.perf_counter()
+    volume = prepare(pages(SITE))
+    document = paper(SITE, volume)
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    draft, final = FOLDER / "draft.pdf", SITE / downloads.PDF
+    print_(document, draft)
+    number(document, places(draft))
+    print_(document, draft)
+    wrong = number(document, places(draft))
+    if wrong:
+        print(f"{wrong} page numbers moved between the second printing and the first")
+        return 1
+    count = bind(draft, final, volume)
+    downloads.offer(SITE)
+    size = final.stat().st_size / 1e6
+    print(f"{final}: {count} pages, {size:.1f} MB, {time.perf_counter() - start:.0f} s")
+    return 0
+
+
+def paper(site: Path, volume: list[Page]) -> html.HtmlElement:
+    """Return the volume as one HTML document, with 000 where page numbers will stand."""
+    for page in volume:
+        for hidden in classed(page.article, "katex-mathml"):
+            hidden.drop_tree()
+        for picture in page.article.iter("img"):
+            source = posixpath.join(posixpath.dirname(page.name), picture.get("src"))
+            picture.set("src", posixpath.normpath(source))
+    cite_pages(volume)
+    body = E.body(*title_pages(), contents_pages(volume))
+    part = ""
+    for page in volume:
+        if page.part != part:
+            part = page.part
+            body.append(E.div(E.p(part), id=part_id(part), **{"class": "part-page"}))
+        page.article.set("style", f"page: {page.slug}")
+        body.append(page.article)
+    head = E.head(E.meta(charset="utf-8"), E.title(settings()["title"]), *styles(site, volume))
+    return E.html(head, body, lang="en", **{"data-theme": "light"})
+
+
+def styles(site: Path, volume: list[Page]) -> list[html.HtmlElement]:
+    """Return the styles of the site's own pages, then those of paper, with each page's heading."""
+    chapter = next(page for page in volume if page.number)
+    head = html.parse(str(site / f"{chapter.name}.html")).getroot().find("head")
+    found = [head.find("style"), *head.xpath("link[@rel='stylesheet']")]
+    for link in found[1:]:
+        path = posixpath.join(posixpath.dirname(chapter.name), link.get("href"))
+        link.set("href", posixpath.normpath(path))
+    headings = []
+    for page in volume:
+        label = re.sub(r"(\d+)$", r"\1 · ", page.number.removeprefix("Chapter ")) + page.title
+        label = label.replace("\\", "\\\\").replace('"', '\\"')
+        headings.append(f'@page {page.slug} {{ @top-center {{ content: "{label}"; }} }}')
+    paper = (HERE / "paper.css").read_text("utf-8")
+    return [*found, E.style(fonts() + paper + "\n".join(headings))]
+
+
+def fonts() -> str:
+    """Return rules for the fonts of paper, in the weights that the styles ask for."""
+    rules = []
+    for family, (package, faces) in FONTS.items():
+        for subset, characters in SUBSETS.items():
+            for face in faces:
+                weight, style = face.split("-")
+                file = f"/fontsource/{package}/files/{package}-{subset}-{face}.woff2"
+                rules.append(
+                    f'@font-face {{ font-family: "{family}"; font-weight: {weight}; '
+                    f"font-style: {style}; src: url({file}); unicode-range: {characters}; }}"
+                )
+    return "\n".join(rules)
+
+
+def part_id(part: str) -> str:
+    return "part-" + re.sub(r"\W+", "-", part.lower())
+
+
+def title_pages() -> list[html.HtmlElement]:
+    """Return the title page and, overleaf, what this print is and is not."""
+    title, author = settings()["title"], settings()["author"]
+    site = settings()["html"]["baseurl"]
+    return [
+        E.div(E.p(title, **{"class": "title"}), E.p(author), id="title", **{"class": "title-page"}),
+        E.div(
+            E.p(
+                "This is the printed form of the book at ", E.a(site, href=site), f", of {date()}."
+            ),
+            E.p(
+                "Every number, figure and claim in it comes from code that ran when it was built. "
+                "The code that only draws figures is left out here; the notebooks on the site have "
+                "it, and there the figures with a slider move. Solutions are at the end."
+            ),
+            E.p(f"© {settings()['copyright']} {author}."),
+            **{"class": "imprint"},
+        ),
+    ]
+
+
+def page_number(place: str, css: str = "number") -> html.HtmlElement:
+    """Return a link that shows the number of the page where `place` is, once it is known."""
+    return E.a("000", href=f"#{place}", **{"class": css, "data-page-of": place})
+
+
+def contents_pages(volume: list[Page]) -> html.HtmlElement:
+    """Return the contents: parts, chapters, sections, each with its page."""
+    nav = E.nav(E.h1("Contents"), **{"class": "paper-contents"})
+    part = ""
+    for page in volume:
+        if page.part != part:
+            part = page.part
+            nav.append(E.p(E.a(part, href=f"#{part_id(part)}"), **{"class": "part-line"}))
+        nav.append(row(page.number.removeprefix("Chapter "), page.title, page.slug, "chapter-line"))
+        if page.number:
+            for place, heading in page.sections:
+                nav.append(row("", heading, place, "section-line"))
+    return nav
+
+
+def row(number: str, title: str, place: str, css: str) -> html.HtmlElement:
+    label = E.a(f"{number}\u2002{title}" if number else title, href=f"#{place}")
+    return E.p(label, E.span(**{"class": "leader"}), page_number(place), **{"class": css})
+
+
+def cite_pages(volume: list[Page]) -> None:
+    """Give each glossary entry the pages on which the text sends the reader to it."""
+    uses: dict[str, list[str]] = defaultdict(list)
+    for page in volume:
+        if page.name == "book/glossary":
+            continue
+        for link in page.article.xpath(".//a[@href]"):
+            if TERM.match(link.get("href")):
+                term = link.get("href").removeprefix("#")
+                link.set("id", f"use-{len(uses[term])}-{term}")
+                uses[term].append(link.get("id"))
+    glossary = next((page for page in volume if page.name == "book/glossary"), None)
+    for term in [] if glossary is None else glossary.article.iter("dt"):
+        if uses[term.get("id")]:
+            places = [page_number(place, "used") for place in uses[term.get("id")]]
+            term.append(E.span(*places, **{"class": "pages"}))
+
+
+def print_(document: html.HtmlElement, out: Path) -> None:
+    """Have Chromium print the document, as if it stood at the root of the site."""
+    source = FOLDER / "volume.html"
+    source.write_bytes(b"<!DOCTYPE html>\n" + html.tostring(document, encoding="utf-8"))
+    command = [node(), str(HERE / "print.mjs"), str(SITE), str(source), str(out)]
+    subprocess.run(command, cwd=ROOT, check=True)
+
+
+def places(pdf: Path) -> dict[str, int]:
+    """Return the page, from 1, of each id of the document that something links to."""
+    from pypdf import PdfReader
+
+    reader = PdfReader(pdf)
+    references = (page.indirect_reference for page in reader.pages)
+    number = {reference.idnum: i for i, reference in enumerate(references, 1) if reference}
+    named = reader.named_destinations.items()
+    return {name.removeprefix("/"): number[place.raw_get("/Page").idnum] for name, place in named}
+
+
+def number(document: html.HtmlElement, where: dict[str, int]) -> int:
+    """Write page numbers where they are asked for; return how many were not what they are now.
+
+    Of an entry's pages each is shown once: a second link to the same page is hidden.
+
+    Raises
+    ------
+    KeyError
+        If the print has no place of such a name.
+    """
+    changed = 0
+    for link in document.xpath("//a[@data-page-of]"):
+        text = str(where[link.get("data-page-of")])
+        changed += link.text != text
+        link.text = text
+    for entry in document.xpath("//span[@class='pages']"):
+        shown = set()
+        for link in entry:
+            twice = link.text in shown
+            link.set("class", "used twice" if twice else "used")
+            shown.add(link.text)
+    return changed
+
+
+def bind(draft: Path, out: Path, volume: list[Page]) -> int:
+    """Write the print with bookmarks, title and author; return its number of pages."""
+    from pypdf import PdfWriter
+    from pypdf.generic import NameObject, TextStringObject
+
+    where = places(draft)
+    writer = PdfWriter(clone_from=draft)
+
+    def mark(title: str, place: str, parent: Any = None) -> Any:
+        """Add a bookmark, closed."""
+        number = where[place] - 1
+        return writer.add_outline_item(
+            title=title, page_number=number, parent=parent, is_open=False
+        )
+
+    part, parent = "", None
+    for page in volume:
+        if page.part != part:
+            part = page.part
+            parent = mark(part, part_id(part))
+        name = f"{page.number.removeprefix('Chapter ')} {page.title}".strip()
+        item = mark(name, page.slug, parent)
+        for place, heading in page.sections:
+            if place in where:
+                mark(heading, place, item)
+    writer.add_metadata({"/Title": settings()["title"], "/Author": settings()["author"]})
+    writer.root_object[NameObject("/Lang")] = TextStringObject("en")
+    writer.page_mode = "/UseOutlines"
+    writer.write(out)
+    return len(writer.pages)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
