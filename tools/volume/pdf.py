@@ -44,21 +44,32 @@ TERM = re.compile(r"#book-glossary--term-")
 def main() -> int:
     start = time.perf_counter()
     volume = prepare(pages(SITE))
-    document = paper(SITE, volume)
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    draft, final = FOLDER / "draft.pdf", SITE / downloads.PDF
-    print_(document, draft)
-    number(document, places(draft))
-    print_(document, draft)
-    wrong = number(document, places(draft))
-    if wrong:
-        print(f"{wrong} page numbers moved between the second printing and the first")
-        return 1
+    draft = print_numbered(SITE, volume, FOLDER)
+    final = SITE / downloads.PDF
     count = bind(draft, final, volume)
     downloads.offer(SITE)
     size = final.stat().st_size / 1e6
     print(f"{final}: {count} pages, {size:.1f} MB, {time.perf_counter() - start:.0f} s")
     return 0
+
+
+def print_numbered(site: Path, volume: list[Page], folder: Path) -> Path:
+    """Print twice, the second time with page numbers; return the print.
+
+    Raises
+    ------
+    RuntimeError
+        If the second printing has things on other pages than the first.
+    """
+    document = paper(site, volume)
+    folder.mkdir(parents=True, exist_ok=True)
+    draft = folder / "draft.pdf"
+    for _ in range(2):
+        print_(document, site, draft)
+        moved = number(document, places(draft))
+    if moved:
+        raise RuntimeError(f"{moved} page numbers moved between the two printings; none should")
+    return draft
 
 
 def paper(site: Path, volume: list[Page]) -> html.HtmlElement:
@@ -182,11 +193,11 @@ def cite_pages(volume: list[Page]) -> None:
             term.append(E.span(*places, **{"class": "pages"}))
 
 
-def print_(document: html.HtmlElement, out: Path) -> None:
+def print_(document: html.HtmlElement, site: Path, out: Path) -> None:
     """Have Chromium print the document, as if it stood at the root of the site."""
-    source = FOLDER / "volume.html"
+    source = out.with_suffix(".html")
     source.write_bytes(b"<!DOCTYPE html>\n" + html.tostring(document, encoding="utf-8"))
-    command = [node(), str(HERE / "print.mjs"), str(SITE), str(source), str(out)]
+    command = [node(), str(HERE / "print.mjs"), str(site), str(source), str(out)]
     subprocess.run(command, cwd=ROOT, check=True)
 
 
