@@ -7,7 +7,7 @@ ONE := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
 .PHONY: help book test lint mutants chapter notebooks data serve bench test-claims test-fair test-twice test-web robust \
-        publish pdf epub screenshots gpu pretend-gpu study linkcheck colab lock clean
+        publish pdf epub slides screenshots gpu pretend-gpu study linkcheck colab lock clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/' | sort | expand -t 14
@@ -80,7 +80,10 @@ pdf: book  ## the whole book as one PDF, beside the site's pages
 epub: book  ## the whole book as an EPUB, beside the site's pages; epubcheck looks if it is there
 	$(RUN) tools.volume.epub
 
-publish: pdf epub  ## refuse a book with a stand-in or an untested claim, else prepare the site
+slides: book  ## a deck of slides for each chapter, into _build/html/slides
+	$(RUN) tools.volume.slides
+
+publish: pdf epub slides  ## refuse a book with a stand-in or an untested claim, else prepare the site
 	$(RUN) tools.publish
 
 screenshots: .venv/.ready  ## pictures of the built pages: light, dark, phone

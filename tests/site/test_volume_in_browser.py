@@ -1,6 +1,8 @@
-"""The built site in one piece: `make test-web`. The whole print is for `make pdf`; here two chapters."""
+"""The built site in one piece, and as slides; of the print, two chapters: `make test-web`."""
 
+import json
 import os
+import subprocess
 import zipfile
 from pathlib import Path
 from xml.etree import ElementTree
@@ -8,8 +10,9 @@ from xml.etree import ElementTree
 import pytest
 from pypdf import PdfReader
 
+from tools.assets import node
 from tools.toc import ROOT
-from tools.volume import epub, pdf, site, text
+from tools.volume import epub, pdf, site, slides, text
 
 SITE = Path(os.environ.get("DLBOOK_SITE", ROOT / "_build" / "html"))
 XHTML = "{http://www.w3.org/1999/xhtml}"
@@ -74,3 +77,17 @@ def test_two_chapters_print_with_page_numbers_bookmarks_and_fonts(tmp_path):
         if "/BaseFont" in font
     }
     assert any("SourceSerif" in font for font in fonts), fonts
+
+
+def test_no_slide_is_cut_off_and_no_deck_asks_for_anything_outside():
+    chapters = [page for page in read() if slides.is_chapter(page)]
+    assert slides.make(SITE) > 10 * len(chapters)
+    decks = [f"slides/{slides.below(page)}.html" for page in chapters]
+    command = [node(), "tests/site/decks.mjs", str(SITE), "slides/index.html", *decks]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900)
+    assert run.returncode == 0, run.stderr
+    report = json.loads(run.stdout)
+    assert report["slides"] > 10 * len(chapters)
+    assert report["errors"] == []
+    assert report["outside"] == []
+    assert report["cut"] == []

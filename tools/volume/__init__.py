@@ -1,4 +1,4 @@
-"""The book in one piece: the built site's pages in their order, as a PDF and as an EPUB.
+"""The book in other shapes: the built site's pages as a PDF, as an EPUB, and as slides.
 
-usage: make pdf, make epub       (after the book was built)
+usage: make pdf, make epub, make slides       (after the book was built)
 """

@@ -12,6 +12,9 @@ EPUB = "deep-learning-in-depth.epub"
 NAMES = {PDF: "PDF", EPUB: "EPUB"}
 HOLDER = re.compile(r'(<p class="volumes">).*?(</p>)', re.DOTALL)  # book/index.md leaves it empty
 
+TOOLS = re.compile(r'(<div class="page-tools">.*?)(\s*</div>)', re.DOTALL)  # book/_templates
+DECK = re.compile(r'\s*<a class="deck".*?</a>', re.DOTALL)
+
 
 def offer(site: Path) -> None:
     """Have the front page link to the files that are there, each with its size.
@@ -32,3 +35,23 @@ def offer(site: Path) -> None:
     ]
     said = "The whole book to take along: " + ", ".join(links) + "." if links else ""
     page.write_text(HOLDER.sub(rf"\g<1>{said}\g<2>", text), "utf-8")
+
+
+def offer_slides(site: Path, decks: dict[str, str]) -> None:
+    """Have each chapter link to its slides; `decks` says where they are below ``slides/``.
+
+    Raises
+    ------
+    ValueError
+        If a chapter has no row of tools to put the link in.
+    """
+    for name, deck in decks.items():
+        page = site / f"{name}.html"
+        text = DECK.sub("", page.read_text("utf-8"))
+        found = TOOLS.search(text)
+        if not found:
+            raise ValueError(f'{page} has no <div class="page-tools"> for the link to its slides')
+        address = "../" * name.count("/") + f"slides/{deck}.html"
+        link = f'<a class="deck" href="{address}" title="This chapter as slides">Slides</a>'
+        end = found.end(1)
+        page.write_text(f"{text[:end]}\n        {link}{text[end:]}", "utf-8")
