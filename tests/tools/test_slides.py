@@ -3,7 +3,7 @@
 import pytest
 from lxml import html
 
-from tools.volume import downloads, slides
+from tools.volume import downloads, sheets, slides
 from tools.volume.site import Page
 
 FORMULA = (
@@ -84,6 +84,26 @@ def test_theorems_and_claims_are_shown_proofs_checks_and_exercises_not(deck):
     assert not any(slide.title == "Exercises" for slide in deck)
 
 
+def test_a_sheet_has_the_exercises_and_the_key_their_solutions(tmp_path):
+    source = CHAPTER.replace(
+        '<section id="exercises"><h2>Exercises</h2>',
+        '<section id="exercises"><h2>Exercises</h2><div class="exercise admonition">Do it.</div>'
+        "<div class='cell'>check_answer(7)</div>"
+        '<details class="solution admonition"><p>Done.</p></details>',
+    )
+    page = Page("book/first/one", "First", html.fromstring(source))
+    slides.deck(page)
+    assert sheets.write(page, tmp_path, "first/one", "../../") == 1
+    sheet = (tmp_path / "first" / "one-exercises.html").read_text("utf-8")
+    key = (tmp_path / "first" / "one-answers.html").read_text("utf-8")
+    assert "Do it." in sheet
+    assert "Done." not in sheet
+    assert "check_answer" not in sheet
+    assert "Done." in key
+    assert "@" not in sheet.split("<body>")[1]
+    assert 'href="../../book/first/one.html"' in sheet
+
+
 def test_a_slider_is_stepped_through(deck):
     pictures = deck[7].content[0].xpath(".//img")
     assert [p.get("class") for p in pictures] == [
@@ -126,9 +146,15 @@ def test_each_chapter_links_to_its_deck_once(tmp_path):
     file = tmp_path / "book" / "first" / "one.html"
     file.parent.mkdir(parents=True)
     file.write_text('<div class="page-tools">\n<a>Colab</a>\n</div>')
+    lecturers = tmp_path / "book" / "lecturers.html"
+    lecturers.write_text('<p class="decks"></p>')
     for _ in range(2):
         downloads.offer_slides(tmp_path, {"book/first/one": "first/one"})
     assert file.read_text().count("../../slides/first/one.html") == 1
+    assert lecturers.read_text().count("../slides/index.html") == 1
+    lecturers.write_text("<p></p>")
+    with pytest.raises(ValueError, match="decks"):
+        downloads.offer_slides(tmp_path, {})
     file.write_text("<p></p>")
     with pytest.raises(ValueError, match="page-tools"):
         downloads.offer_slides(tmp_path, {"book/first/one": "first/one"})

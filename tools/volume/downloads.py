@@ -7,11 +7,14 @@ from pathlib import Path
 
 from tools.volume.site import FRONT
 
+LECTURERS = "book/lecturers"
+
 PDF = "deep-learning-in-depth.pdf"
 EPUB = "deep-learning-in-depth.epub"
 NAMES = {PDF: "PDF", EPUB: "EPUB"}
 HOLDER = re.compile(r'(<p class="volumes">).*?(</p>)', re.DOTALL)  # book/index.md leaves it empty
 
+DECKS = re.compile(r'(<p class="decks">).*?(</p>)', re.DOTALL)  # book/lecturers.md leaves it empty
 TOOLS = re.compile(r'(<div class="page-tools">.*?)(\s*</div>)', re.DOTALL)  # book/_templates
 DECK = re.compile(r'\s*<a class="deck".*?</a>', re.DOTALL)
 
@@ -55,3 +58,11 @@ def offer_slides(site: Path, decks: dict[str, str]) -> None:
         link = f'<a class="deck" href="{address}" title="This chapter as slides">Slides</a>'
         end = found.end(1)
         page.write_text(f"{text[:end]}\n        {link}{text[end:]}", "utf-8")
+    page = site / f"{LECTURERS}.html"
+    text = page.read_text("utf-8")
+    if not DECKS.search(text):
+        raise ValueError(f'{page} has no <p class="decks"></p> to hold the link to the slides')
+    said = (
+        '<a href="../slides/index.html">The slides, exercise sheets and answers of all chapters</a>'
+    )
+    page.write_text(DECKS.sub(rf"\g<1>{said}\g<2>", text), "utf-8")

@@ -24,7 +24,7 @@ from lxml.html.builder import E
 
 from dlbook_utils.page import palette
 from tools.assets import PACKAGES
-from tools.volume import downloads
+from tools.volume import downloads, sheets
 from tools.volume.site import SITE, Page, pages, settings, target
 from tools.volume.text import classed, describe, unfold, words
 
@@ -64,6 +64,7 @@ def make(site: Path) -> int:
     counts = []
     for page in chapters:
         shown = deck(page)
+        sheets.write(page, folder, below(page), up(page))
         path = folder / f"{below(page)}.html"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(document(page, shown), "utf-8")
@@ -83,6 +84,11 @@ def is_chapter(page: Page) -> bool:
 def below(page: Page) -> str:
     """Return where a chapter stands below the folder of chapters: ``foundations/linear``."""
     return page.name.removeprefix("book/")
+
+
+def up(page: Page) -> str:
+    """Return the way from a chapter's deck to the root of the site."""
+    return "../" * (below(page).count("/") + 1)
 
 
 def bring_reveal(folder: Path) -> None:
@@ -148,14 +154,13 @@ def stack_frames(article: html.HtmlElement) -> None:
 
 def relocate(page: Page) -> None:
     """Have pictures and links of a chapter work from its deck, and drop ids, which notes repeat."""
-    up = "../" * (below(page).count("/") + 1)
     for picture in page.article.iter("img"):
         source = posixpath.join(posixpath.dirname(page.name), picture.get("src"))
-        picture.set("src", up + posixpath.normpath(source))
+        picture.set("src", up(page) + posixpath.normpath(source))
     for link in page.article.xpath(".//a[@href]"):
         if not re.match(r"[a-z]+:", link.get("href")):
             name, place = target(page.name, link.get("href"))
-            link.set("href", f"{up}{name}.html" + (f"#{place}" if place else ""))
+            link.set("href", f"{up(page)}{name}.html" + (f"#{place}" if place else ""))
 
 
 def opening(page: Page) -> Slide:
@@ -272,24 +277,23 @@ def questions(section: html.HtmlElement) -> list[Slide]:
 
 def document(page: Page, slides: list[Slide]) -> str:
     """Return a deck as an HTML page."""
-    up = "../" * (below(page).count("/") + 1)
     shown = "\n".join(rendered(slide) for slide in slides)
     template = (HERE / "deck.html").read_text("utf-8")
     values = {
         "TITLE": escape(page.title),
         "BOOK": escape(settings()["title"]),
-        "UP": up,
+        "UP": up(page),
         "REVEAL": "../" * below(page).count("/") + "reveal",
-        "CHAPTER": f"{up}{page.name}.html",
-        "STYLE": style(up),
+        "CHAPTER": f"{up(page)}{page.name}.html",
+        "STYLE": style(up(page)),
         "SLIDES": shown,
     }
     return re.sub(r"@([A-Z]+)@", lambda match: values[match[1]], template)
 
 
-def style(up: str) -> str:
+def style(root: str) -> str:
     """Return the slides' style: the book's colours, its fonts from where the site has them."""
-    return palette.properties() + (HERE / "slides.css").read_text("utf-8").replace("@UP@", up)
+    return palette.properties() + (HERE / "slides.css").read_text("utf-8").replace("@UP@", root)
 
 
 def rendered(slide: Slide) -> str:
@@ -330,7 +334,9 @@ def overview(rows: list[tuple[Page, int]]) -> str:
             lines.append(f"<h2>{escape(part)}</h2>")
         name = f"{page.number.removeprefix('Chapter ')} {page.title}"
         link = f'<a href="{below(page)}.html">{escape(name)}</a>'
-        lines.append(f"<p>{link} <small>{count} slides</small></p>")
+        sheet, key = (f"{below(page)}{ending}" for ending in (sheets.SHEET, sheets.KEY))
+        more = f'{count} slides, <a href="{sheet}">exercises</a>, <a href="{key}">answers</a>'
+        lines.append(f"<p>{link} <small>{more}</small></p>")
     template = (HERE / "decks.html").read_text("utf-8")
     values = {"BOOK": escape(settings()["title"]), "DECKS": "\n".join(lines)}
     return re.sub(r"@([A-Z]+)@", lambda match: values[match[1]], template)
