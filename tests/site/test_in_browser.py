@@ -190,6 +190,15 @@ def test_a_kernel_answers_at_the_place_that_is_pointed_at(report):
     assert said["place"].startswith("Row 13, column 12: 0.11 × ")
 
 
+def test_optimisers_race_from_where_the_reader_puts_them(report):
+    said = report["acts"]["live"]["optimisers"]
+    assert said["start"].startswith("On the same ravine, slanted, 60 steps: height left SGD 0.0")
+    assert said["bend"].startswith("On a bend, 0 steps")
+    assert said["step"].startswith("On a bend, 1 steps")
+    assert said["moved"].startswith("On a bend, 0 steps")
+    assert said["end"].startswith("On a bend, 60 steps")
+
+
 def test_the_map_lights_all_that_comes_before_a_chapter(report):
     said = report["acts"]["live"]["needs"]
     assert " needs " in said["text"]

@@ -190,6 +190,78 @@ def test_the_live_kernel_slides_like_pytorchs():
         assert ours == pytest.approx(theirs, abs=1e-12)
 
 
+SURFACES = {
+    "ravine": lambda x, y: 0.04 * x**2 + 4 * y**2,
+    "slanted": lambda x, y: 0.02 * (x + y) ** 2 + 2 * (x - y) ** 2,
+    "bend": lambda x, y: 0.25 * (1 - x) ** 2 + 3 * (y - 0.4 * x**2) ** 2,
+    "saddle": lambda x, y: x**2 - y**2 / 2 + 0.2 * y**4 + 0.3125,
+}
+OPTIMISERS = {
+    "SGD": torch.optim.SGD,
+    "momentum": lambda p, lr: torch.optim.SGD(p, lr=lr, momentum=0.9),
+    "RMSProp": torch.optim.RMSprop,
+    "Adam": torch.optim.Adam,
+}
+RUN = """
+const optimisers = require(process.argv[1]);
+const said = JSON.parse(process.argv[2]).map(([rule, surface, start, rate]) => {
+  const places = optimisers.path(rule, surface, start, rate, 50);
+  return [places, places.map((place) => optimisers.SURFACES[surface].height(...place))];
+});
+process.stdout.write(JSON.stringify(said));
+"""
+RACE = """
+const { race, SURFACES } = require(process.argv[1]);
+const said = {};
+for (const name of JSON.parse(process.argv[2])) {
+  const { start, height, lowest } = SURFACES[name];
+  said[name] = {};
+  for (const { rule, rate, places } of race(name, start)) {
+    said[name][rule] = [rate, height(...places.at(-1)) - lowest];
+  }
+}
+process.stdout.write(JSON.stringify(said));
+"""
+
+
+def test_the_live_optimisers_walk_like_pytorchs():
+    asked = [
+        [rule, surface, [-1.1, 0.3], rate]
+        for rule in OPTIMISERS
+        for surface in SURFACES
+        for rate in (0.003, 0.05)
+    ]
+    for (rule, surface, start, rate), (ours, heights) in zip(
+        asked, run(RUN, "optimisers", asked), strict=True
+    ):
+        place = torch.tensor(start, dtype=torch.float64, requires_grad=True)
+        optimiser = OPTIMISERS[rule]([place], lr=rate)
+        theirs, levels = [], []
+        for _ in range(51):
+            height = SURFACES[surface](*place)
+            theirs.append(place.tolist())
+            levels.append(height.item())
+            optimiser.zero_grad()
+            height.backward()
+            optimiser.step()
+        torch.testing.assert_close(
+            torch.tensor(ours, dtype=torch.float64), torch.tensor(theirs, dtype=torch.float64),
+            rtol=1e-8, atol=1e-9,
+        )  # fmt: skip
+        assert heights == pytest.approx(levels, rel=1e-8, abs=1e-9)
+
+
+def test_turning_a_ravine_takes_from_the_rules_that_divide_what_the_caption_says():
+    left = run(RACE, "optimisers", ["ravine", "slanted"])
+    height = {name: {rule: h for rule, (_, h) in runs.items()} for name, runs in left.items()}
+    assert height["ravine"]["RMSProp"] < height["ravine"]["SGD"] / 100
+    assert height["slanted"]["RMSProp"] > height["slanted"]["SGD"] / 2
+    assert height["ravine"]["Adam"] < height["ravine"]["SGD"] / 30
+    assert height["slanted"]["SGD"] / 30 < height["slanted"]["Adam"] < height["slanted"]["SGD"] / 3
+    rates = [rate for runs in left.values() for rate, _ in runs.values()]
+    assert min(rates) > 0.001  # the lowest that is tried
+
+
 def test_the_pictures_of_the_live_kernel_are_pictures():
     svg = BeautifulSoup(f"<svg>{live.still('convolution')['svg']}</svg>", "html.parser")
     sizes = []
@@ -265,7 +337,4 @@ def test_a_page_with_a_figure_loads_its_script_and_no_other_does(site):
 
 def test_a_figure_without_words_and_an_unknown_one_fail_the_build(site):
     assert "live 'perceptron' with alt ''" in site.complaints
-    assert (
-        "live 'x' with alt 'A': expected one of ['perceptron', 'backprop', 'convolution']"
-        in site.complaints
-    )
+    assert f"live 'x' with alt 'A': expected one of {[*live.BUTTONS]}" in site.complaints

@@ -223,6 +223,14 @@ async function useLive(page, address, pages) {
         await figure.locator("svg").focus();
         await page.keyboard.press("ArrowLeft");
         said.convolution = { start, blur, place: await says() };
+      } else if (kind === "optimisers") {
+        const bend = await press("Bend"), step = await press("Step");
+        await figure.locator("svg").focus();
+        for (const key of ["ArrowUp", "ArrowUp", "Enter"]) await page.keyboard.press(key);
+        const moved = await says();
+        await press("Run");
+        await page.waitForFunction((f) => f.querySelector('[data-do="run"]').disabled, await figure.elementHandle());
+        said.optimisers = { start, bend, step, moved, end: await says() };
       }
     }
   }

@@ -53,8 +53,17 @@ BUTTONS = {
         "empty": "Empty picture",
         "drawing": "Our picture",
     },
+    "optimisers": {
+        "step": "Step",
+        "run": "Run",
+        "again": "Again",
+        "ravine": "Ravine",
+        "slanted": "Slanted",
+        "bend": "Bend",
+        "saddle": "Saddle",
+    },
 }
-POINTED = {"perceptron", "convolution"}  # whose picture itself takes pointer and keys
+POINTED = {"perceptron", "convolution", "optimisers"}  # whose picture itself takes pointer and keys
 
 
 class live_node(nodes.General, nodes.Element):
