@@ -961,6 +961,10 @@ EXCUSED |= {
     r"(foundations\.backprop\.numeric_gradient|generative\.diffusion\.go_back) 1 "
     "wrong shape: an.*": "arrays of any shape",
     r"generative\.gan\.SpectralNorm 0 empty": "a weight of no rows is one",
+    r"generative\.gan_applications\.(adain|gram_matrix|outlines) 0 wrong shape: a column.*": WIDER,
+    r"generative\.gan_applications\.adain [12] wrong type: bytes": FORMULA,
+    r"generative\.gan_applications\.(crossed|outlines) [01] wrong type: bytes": MOVES,
+    r"generative\.gan_applications\.fit_translators [01] wrong shape: a row.*": "as many as wanted",
     r"generative\.diffusion\.wave_features 0 half.*": "u itself is rounded: other waves",
     r"generative\.diffusion\.DenoisingUNet\(\) [12] wrong shape: an axis less": "one for all",
     r"generative\.diffusion\.DenoisingUNet\(\) 1 wrong type: (floats|bytes)": "a level is a number",

@@ -17,7 +17,14 @@ from torch import Tensor, nn
 from dlbook_utils.foundations.optimisation import cosine
 from dlbook_utils.generative.gan import discriminator_loss, generator_loss, one_step
 from dlbook_utils.page.devices import generator, seed_everything
-from dlbook_utils.page.guards import check_count, check_inputs, check_loss, check_shape, progress
+from dlbook_utils.page.guards import (
+    check_between,
+    check_count,
+    check_inputs,
+    check_loss,
+    check_shape,
+    progress,
+)
 
 
 def adain(h: Tensor, scale: Tensor, shift: Tensor, eps: float = 1e-5) -> Tensor:
@@ -42,6 +49,7 @@ def gram_matrix(h: Tensor) -> Tensor:
     Raises ValueError for another shape.
     Source: L. Gatys et al. (2015), arXiv:1508.06576.
     """
+    check_inputs(h, where="feature maps")
     flat = check_shape(h, ["n", "c", "h", "w"], "h").flatten(2)  # (n, c, places)
     return flat @ flat.mT / flat.shape[2]
 
@@ -105,6 +113,8 @@ def outlines(pictures: Tensor, threshold: float = 0.1) -> Tensor:
     the silhouette; what lies outside the picture does not.
     """
     check_shape(pictures, ["n", 1, "h", "w"], "pictures")
+    check_between(torch.tensor(float(threshold)), 0, 1, "threshold")
+    check_between(pictures, 0, 1, "pixels")
     inside = (pictures > threshold).float()
     eroded = -F.max_pool2d(F.pad(-inside, [1] * 4), 3, 1)
     return inside - eroded
@@ -122,6 +132,8 @@ class StackedMLP(nn.Module):
 
     def __init__(self, games: int, sizes: Sequence[int]):
         super().__init__()
+        if len(sizes) < 2:
+            raise ValueError(f"two sizes or more are needed, got {sizes}")
         shapes = [(check_count(games, "games"), d, m) for d, m in pairwise(sizes)]
         self.W = nn.ParameterList(torch.randn(s) * (2 / s[1]) ** 0.5 for s in shapes)
         self.b = nn.ParameterList(torch.zeros(s[0], 1, s[2]) for s in shapes)
@@ -214,8 +226,8 @@ def fit_translators(
     Raises TrainingFailed as soon as a loss is not finite.
     Source: J.-Y. Zhu et al. (2017), arXiv:1703.10593, with perceptrons.
     """
-    check_inputs(A)
-    check_shape(B, ["m", A.shape[1]], "B")
+    check_inputs(check_shape(A, ["n", "pixels"], "A"))
+    check_inputs(check_shape(B, ["m", A.shape[1]], "B"))
     seed_everything(seed)
     d, draw = A.shape[1], generator(seed)
     G, H = (Translator(games, d, start).to(A.device) for _ in range(2))
