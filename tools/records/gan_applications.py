@@ -1,12 +1,11 @@
-"""Train what "What GANs were put to" has no time for: a style generator, other rates, more data.
+"""Train what "What GANs were put to" has no time for: a style generator, more data.
 
 usage: OMP_NUM_THREADS=1 DLBOOK_DATA=... python -m tools.records.gan_applications [PART ...]
 
 Parts: "style" trains the generator whose weights the page loads (records/style_fashion.safetensors,
-with a line in records/weights.jsonl); "rates" trains the page's translators at three rates, and
-"long" for five times the steps; "more" asks whether a classifier gains by a GAN's pictures.
-Appends a line per run to records/gan_applications.jsonl; runs that stand there are left out. About
-five minutes on one core.
+with a line in records/weights.jsonl); "more" asks whether a classifier gains by a GAN's pictures,
+and appends a line per run to records/gan_applications.jsonl; runs that stand there are left out.
+About four minutes on one core.
 """
 
 from __future__ import annotations
@@ -35,9 +34,6 @@ from dlbook_utils.generative.gan import (
 from dlbook_utils.generative.gan_applications import (
     StackedMLP,
     StyleGenerator,
-    as_it_is,
-    fit_translators,
-    outlines,
 )
 from dlbook_utils.page.devices import device, generator, seed_everything
 from dlbook_utils.records import ledger, provenance
@@ -46,21 +42,8 @@ from dlbook_utils.vision.cnn import ConvNet
 from tools.records.weights import keep, refuse_known
 
 RECORD = records.folder() / "gan_applications.jsonl"
-GAMES = 4
-ARMS: dict[str, dict[str, Any]] = {
-    "cycle": {},
-    "no cycle": {"cycle": 0.0},
-    "stay near": {"cycle": 0.0, "near": 5.0},
-    "cycle, blank start": {"start": lambda x: 0},
-    "cycle, mirrored start": {"start": lambda x: as_it_is(mirrored(x))},
-}
 FEW, MADE = 500, 5000  # real clothes, and pictures that a GAN makes of them
 MIXES = ("real", "real and made", "made", "real, moved", "real and made, moved")
-
-
-def mirrored(x: Tensor) -> Tensor:
-    """Return pictures (..., 196) with left and right exchanged."""
-    return x.unflatten(-1, (14, 14)).flip(-1).flatten(-2)
 
 
 def small_clothes(split: str) -> tuple[Tensor, Tensor]:
@@ -103,33 +86,6 @@ def style(steps: int = 1500, size: int = 48, lr: float = 3e-3, seed: int = 0) ->
     run = {"steps": steps, "size": size, "lr": lr, "D_loss": history[-1]["D_loss"]}
     run |= provenance.origin(device(), seed, feed.digest("fashion-mnist"), seconds)
     keep(name, "python -m tools.records.gan_applications style", G, run)
-
-
-def graded(A: Tensor, B: Tensor, x: Tensor, y: Tensor, **options: Any) -> dict[str, list[float]]:
-    """Train translators and return their errors, one for each game."""
-    G, H = fit_translators(A, B, games=GAMES, **options)
-    with torch.no_grad():
-        x, y = x.expand(GAMES, -1, -1), y.expand(GAMES, -1, -1)
-        there, back = G(x), H(y)
-        errors = {"there": there - y, "back": back - x, "cycle": H(there) - x}
-        return {
-            k: [round(e, 5) for e in v.square().mean((1, 2)).tolist()] for k, v in errors.items()
-        }
-
-
-def translations(part: str) -> Iterator[dict[str, Any]]:
-    """Yield the runs of a part that are missing."""
-    train, test = (small_clothes(split)[0] for split in ("train", "test"))
-    A, B = train[:4000].flatten(1), outlines(train[4000:8000]).flatten(1)
-    x, y = test[:300].flatten(1), outlines(test[:300]).flatten(1)
-    rates = (5e-4, 2e-3, 8e-3) if part == "rates" else (5e-4, 2e-3)
-    for arm, options in ARMS.items():
-        for lr in rates:
-            steps = 300 if part == "rates" else 1500
-            key = f"{part}/{arm}/{lr}"
-            if is_missing(key):
-                run = {"steps": steps, "lr": lr, "seed": 50}
-                yield {"key": key, "arm": arm} | run | graded(A, B, x, y, **options, **run)
 
 
 def imagined(x: Tensor, y: Tensor, steps: int, seed: int, noise: int = 16) -> tuple[Tensor, Tensor]:
@@ -207,17 +163,14 @@ def main(parts: list[str]) -> None:
     torch.set_num_threads(1)
     if "style" in parts:
         style()
-    for part in ("rates", "more", "long"):
+    start = time.process_time()
+    for line in more() if "more" in parts else ():
+        seconds = round(time.process_time() - start, 1)
+        origin = provenance.origin(device(), line["seed"], feed.digest("fashion-mnist"), seconds)
+        ledger.append(RECORD, line | origin)
+        print(line, seconds, flush=True)
         start = time.process_time()
-        for line in (more() if part == "more" else translations(part)) if part in parts else ():
-            seconds = round(time.process_time() - start, 1)
-            origin = provenance.origin(
-                device(), line["seed"], feed.digest("fashion-mnist"), seconds
-            )
-            ledger.append(RECORD, line | origin)
-            print(line, seconds, flush=True)
-            start = time.process_time()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:] or ["style", "rates", "more", "long"])
+    main(sys.argv[1:] or ["style", "more"])
