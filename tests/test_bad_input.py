@@ -393,6 +393,21 @@ def enter():
     S = torch.eye(3)
     ask(gan + "frechet_between", f(3), S, f(3, seed=1), S)
     ask(gan + "frechet_distance", f(8, 3), f(9, 3, seed=1))
+    app = "generative.gan_applications."
+    ask(app + "adain", f(2, 3, 4, 4), f(2, 3), f(2, 3), 1e-5)
+    ask(app + "gram_matrix", f(2, 3, 4, 4))
+    ask(app + "crossed", f(2, 4), f(2, 4, seed=1), 2)
+    ask(app + "StyleGenerator", 4, 3, 5)
+    NOT_ASKED[app + "draw_styled"] = "the method `draw` of StyleGenerator, which is asked"
+    ask(app + "StyleGenerator().draw", 4, 3, 5, call=[[f(2, 5)] * 4])
+    ask(app + "outlines", f(2, 1, 5, 5).sigmoid(), 0.1)
+    ask(app + "StackedMLP", 2, (4, 3))
+    ask(app + "StackedMLP()", 2, (4, 3), call=[f(2, 5, 4)])
+    NOT_ASKED[app + "as_it_is"] = "a formula, entry by entry"
+    ask(app + "Translator", 2, 4)
+    ask(app + "Translator()", 2, 4, call=[f(2, 5, 4)])
+    NOT_ASKED[app + "extra_loss"] = "takes two translators, called by fit_translators"
+    ask(app + "fit_translators", f(5, 4), f(6, 4), steps=1, games=2, size=3)
     d = "generative.diffusion."
     from dlbook_utils.generative.diffusion import DenoisingUNet, linear_schedule
 
@@ -946,6 +961,10 @@ EXCUSED |= {
     r"(foundations\.backprop\.numeric_gradient|generative\.diffusion\.go_back) 1 "
     "wrong shape: an.*": "arrays of any shape",
     r"generative\.gan\.SpectralNorm 0 empty": "a weight of no rows is one",
+    r"generative\.gan_applications\.(adain|gram_matrix|outlines) 0 wrong shape: a column.*": WIDER,
+    r"generative\.gan_applications\.adain [12] wrong type: bytes": FORMULA,
+    r"generative\.gan_applications\.(crossed|outlines) [01] wrong type: bytes": MOVES,
+    r"generative\.gan_applications\.fit_translators [01] wrong shape: a row.*": "as many as wanted",
     r"generative\.diffusion\.wave_features 0 half.*": "u itself is rounded: other waves",
     r"generative\.diffusion\.DenoisingUNet\(\) [12] wrong shape: an axis less": "one for all",
     r"generative\.diffusion\.DenoisingUNet\(\) 1 wrong type: (floats|bytes)": "a level is a number",
