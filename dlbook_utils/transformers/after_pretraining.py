@@ -97,6 +97,7 @@ def all_words(where: torch.device | str | None = None) -> tuple[Tensor, Tensor]:
 def obedient_lines(words: Tensor, book: bool = False) -> Tensor:
     """Return four lines about each word, asked and obeyed, one for each instruction, (4 n, 9)."""
     n = len(check_shape(words, ["n", 3], "words"))
+    check_count(book, "book", 0, 1)
     rules = torch.arange(RULES, device=words.device).repeat(n)
     books = torch.full_like(rules, int(book)).bool()
     return task_lines(words.repeat_interleave(RULES, 0), rules, rules, books)
@@ -107,7 +108,7 @@ class LowRank(nn.Module):
 
     Arguments:
         linear: an nn.Linear, W (m, d); its parameters are frozen.
-        rank: of what is added, B A, with A (rank, d) and B (m, rank), from 1.
+        rank: of what is added, B A, with A (rank, d) and B (m, rank); 1 to the smaller of m and d.
         scale: what the product is multiplied by.
 
     B begins at zero, so that at first nothing changes. Called with x (..., d), it returns (..., m).
@@ -116,9 +117,12 @@ class LowRank(nn.Module):
 
     def __init__(self, linear: nn.Linear, rank: int, scale: float = 1.0):
         super().__init__()
+        if not isinstance(linear, nn.Linear):
+            raise TypeError(f"not an nn.Linear: {type(linear).__name__}")
         self.linear, self.scale = linear.requires_grad_(False), scale
         W = linear.weight
-        A = torch.randn(check_count(rank, "rank"), W.shape[1]) / W.shape[1] ** 0.5
+        check_count(rank, "rank", 1, min(W.shape))
+        A = torch.randn(rank, W.shape[1]) / W.shape[1] ** 0.5
         self.A = nn.Parameter(A.to(W))
         self.B = nn.Parameter(W.new_zeros(W.shape[0], rank))
 
@@ -127,12 +131,21 @@ class LowRank(nn.Module):
 
 
 def add_low_rank(model: nn.Module, rank: int, scale: float = 1.0) -> nn.Module:
-    """Freeze a model, put a LowRank around each of its linear maps, and return it."""
+    """Freeze a model, put a LowRank around each of its linear maps, and return it.
+
+    Raises ValueError if there is none inside: then nothing would learn.
+    """
+    linears = [
+        (module, name, part)
+        for module in model.modules()
+        for name, part in module.named_children()
+        if isinstance(part, nn.Linear)
+    ]
+    if not linears:
+        raise ValueError("the model has no nn.Linear inside")
     model.requires_grad_(False)
-    for module in list(model.modules()):
-        for name, part in list(module.named_children()):
-            if isinstance(part, nn.Linear):
-                setattr(module, name, LowRank(part, rank, scale))
+    for module, name, part in linears:
+        setattr(module, name, LowRank(part, rank, scale))
     return model
 
 
@@ -169,4 +182,5 @@ def dpo_loss(
         check_shape(part, [n], name)
     if not beta > 0:
         raise ValueError(f"beta is positive, got {beta}")
+    check_count(n, "number of pairs")
     return -F.logsigmoid(beta * ((better - ref_better) - (worse - ref_worse))).mean()

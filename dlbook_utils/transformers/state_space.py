@@ -102,6 +102,8 @@ class LinearScan(torch.autograd.Function):
 def linear_scan(a: Tensor, b: Tensor) -> Tensor:
     """Return the states of `scan_by_steps` for real numbers, with a quicker gradient."""
     check_shape(a, check_shape(b, [..., "n", "T"], "b").shape, "a")
+    if a.dtype != b.dtype or not b.is_floating_point():
+        raise TypeError(f"a and b must be real, of one type: {a.dtype}, {b.dtype}")
     return LinearScan.apply(a, b)
 
 
@@ -153,6 +155,7 @@ class DiagonalSSM(nn.Module):
 
     def kernel(self, T: int) -> Tensor:
         """Return the answers (T, d) to a 1 that came so many places ago."""
+        check_count(T, "T")
         rate = torch.complex(-self.log_decay.exp(), self.turn)  # (d, N)
         z = rate * self.log_step.exp()[:, None]
         write = torch.view_as_complex(self.read) * (z.exp() - 1) / rate

@@ -163,9 +163,26 @@ def test_what_cannot_be_is_refused():
         tilted(normal(3), normal(3), 0)
     with pytest.raises(ValueError, match="beta is positive, got -1"):
         dpo_loss(normal(3), normal(3), normal(3), normal(3), -1)
-    with pytest.raises(ValueError, match="rank must be 1 or more, got 0"):
+    with pytest.raises(ValueError, match=r"rank must be in 1\.\.2, got 0"):
         LowRank(nn.Linear(2, 2), 0)
     with pytest.raises(ValueError, match="words must have shape"):
         four_answers(torch.zeros(4, 2).long())
     with pytest.raises(ValueError, match=r"start must be in 1\.\.8, got 9"):
         answer_log_probs(small_gpt(), torch.zeros(2, 9).long(), 9)
+
+
+def test_what_would_silently_be_something_else_is_refused():
+    words = torch.zeros(2, 3).long()
+    for book, error in ((0.5, TypeError), (2, ValueError)):
+        with pytest.raises(error, match="book must be"):
+            obedient_lines(words, book)
+    with pytest.raises(TypeError, match=r"not an nn\.Linear: Conv1d"):
+        LowRank(nn.Conv1d(2, 2, 1), 1)
+    with pytest.raises(ValueError, match=r"rank must be in 1\.\.2, got 3"):
+        LowRank(nn.Linear(4, 2), 3)
+    for model in (nn.Linear(3, 3), nn.Sequential(nn.Conv1d(2, 2, 1))):
+        with pytest.raises(ValueError, match=r"no nn\.Linear inside"):
+            add_low_rank(model, 1)
+        assert all(p.requires_grad for p in model.parameters())
+    with pytest.raises(ValueError, match="number of pairs must be 1 or more, got 0"):
+        dpo_loss(*normal(4, 0), 0.5)

@@ -131,3 +131,12 @@ def test_starts_and_refusals():
     assert 0.8 < steps.max() <= 1.0
     with pytest.raises(ValueError, match="selects are of .*, got \\('gate',\\)"):
         SelectiveSSM(3, 4, ("gate",))
+
+
+def test_what_would_silently_be_wrong_is_refused():
+    a, b = f(2, 5).sigmoid(), f(2, 5, seed=1)
+    for pair in ((a.to(torch.complex128), b.to(torch.complex128)), (a.float(), b)):
+        with pytest.raises(TypeError, match="a and b must be real, of one type"):
+            linear_scan(*pair)
+    with pytest.raises(TypeError, match="T must be a whole number"):
+        DiagonalSSM(3, 4).kernel(2.5)
