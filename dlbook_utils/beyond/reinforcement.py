@@ -39,8 +39,7 @@ def value_iteration(P: Tensor, R: Tensor, gamma: float, steps: int) -> Tensor:
         raise ValueError(f"gamma must be in [0, 1), got {gamma}")
     if not (P >= 0).all() or P.sum(-1).max() > 1.0001:
         raise ValueError(
-            "rows of P must be at least 0 and sum to at most 1, "
-            f"got {P.min():g}, {P.sum(-1).max():g}"
+            f"rows of P: a probability must lie in [0, 1], and their sum, got {P.sum(-1).max():g}"
         )
     Q = torch.zeros_like(R)
     for _ in range(check_count(steps, "steps", 0)):
