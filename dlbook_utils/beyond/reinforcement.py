@@ -30,12 +30,17 @@ def value_iteration(P: Tensor, R: Tensor, gamma: float, steps: int) -> Tensor:
         gamma: discount, in [0, 1).
         steps: how many sweeps.
 
-    Raises ValueError for shapes that do not fit, and for a discount out of range.
+    Raises ValueError for shapes that do not fit, for rows of P that are no probabilities, and for a
+    discount out of range.
     """
     check_inputs(check_shape(P, ["S", "A", len(P)], "P"), where="P")
     check_inputs(check_shape(R, P.shape[:2], "R"), where="R")
     if not 0 <= gamma < 1:
         raise ValueError(f"gamma must be in [0, 1), got {gamma}")
+    if not (P >= 0).all() or P.sum(-1).max() > 1.0001:
+        raise ValueError(
+            f"rows of P: a probability must lie in [0, 1], and their sum, got {P.sum(-1).max():g}"
+        )
     Q = torch.zeros_like(R)
     for _ in range(check_count(steps, "steps", 0)):
         Q = R + gamma * P @ Q.amax(1)

@@ -184,7 +184,7 @@ def train_net(
     """
     check_data(X, y)
     shuffle, steps = generator(seed), check_count(steps, "steps")
-    adam = torch.optim.AdamW(net.parameters(), lr=rate, weight_decay=decay)
+    adam = torch.optim.AdamW(net.parameters(), lr=rate, weight_decay=decay, fused=True)
     net.train()
     for step in range(steps):
         idx = torch.randint(len(X), (64,), generator=shuffle)
@@ -235,7 +235,7 @@ def train_rival(
     if name in ("MLP", "CNN"):
         seed_everything(seed)
         net = rival_net(name, X[0].shape, int(y.max()) + 1, setting["drop"])
-        net = net.to(X.device)
+        net = net.to(X.device, memory_format=torch.channels_last)
         train_net(net, X, y, steps, setting["rate"], setting["decay"], seed)
 
         @torch.no_grad()

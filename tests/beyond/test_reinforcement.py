@@ -169,6 +169,7 @@ def test_the_bootstrap_holds_the_interquartile_mean_and_shrinks():
     ("call", "error", "words"),
     [
         (lambda: value_iteration(draw(3, 2, 4), draw(3, 2), 0.9, 1), ValueError, r"\(S, A, 3\)"),
+        (lambda: value_iteration(draw(3, 2, 3), draw(3, 2), 0.9, 1), ValueError, "rows of P"),
         (
             lambda: value_iteration(draw(3, 2, 3), draw(3, 2), 1.0, 1),
             ValueError,
