@@ -69,7 +69,7 @@ def convolutions(half: bool) -> Work:
     ).to(device())  # fmt: skip
     x = draw(32, 32, 28, 28)
     if half:
-        net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        net = net.to(memory_format=torch.channels_last)
         x = x.to(memory_format=torch.channels_last)
     return step_of(net, x, half)
 
