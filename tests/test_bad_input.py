@@ -269,6 +269,16 @@ def enter():
     ask(rivals + "train_net", nn.Linear(4, 2), *pair, 2, 0.01, 0.1, 0)
     ask(rivals + "classical_model", "linear", pair[0], {"C": 1.0}, 0)
     ask(rivals + "train_rival", "linear", *pair, {"C": 1.0}, 1, 0)
+    lean = "practice.efficiency."
+    ask(lean + "decode_float", ints(9, below=9), 5, 10)
+    ask(lean + "LossScale", 1024.0, 5)
+    NOT_ASKED[lean + "RoundThrough"] = "autograd's: what calls it is asked"
+    NOT_ASKED[lean + "Recompute"] = "autograd's: tests/practice/test_efficiency.py"
+    ask(lean + "fake_quantise", f(4, 6), f(4, 1, seed=1).abs(), 4)
+    ask(lean + "grid_step", f(4, 6), 4, 8)
+    ask(lean + "ViewedLinear", 4, 3)
+    ask(lean + "ViewedLinear()", 4, 3, call=[f(2, 4)])
+    ask(lean + "largest_mask", f(4, 6), 0.5)
     cnn = "vision.cnn."
     ask(cnn + "output_size", 8, 3, 2, 1, 1)
     ask(cnn + "unfold", f(2, 3, 8, 8), (3, 3), 2, 1, 1, 0.0)
@@ -939,6 +949,8 @@ EXCUSED |= {
     r"practice\.classical\.classical_model 1 .*": "asked for its size and spread; fit refuses it",
     r"practice\.classical\.boosted_scores 2 empty": "without stumps there is the first score",
     r"practice\.classical\.rival_net (1 empty|3 nan)": LAZY,
+    r"practice\.efficiency\.(decode_float|largest_mask|ViewedLinear\(\)) 0 wrong shape.*": BATCH,
+    r"practice\.efficiency\.(fake_quantise|grid_step) 0 wrong shape: a column more": WIDER,
     r"beyond\.reinforcement\.(advantages|clipped_loss) [012] wrong type: bytes": FORMULA,
     r"beyond\.reinforcement\.interquartile_mean 0 wrong shape.*": BATCH,
     r"beyond\.reinforcement\.bootstrap_interval 0 wrong shape: a column more": "a run more",
