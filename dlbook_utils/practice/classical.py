@@ -235,7 +235,7 @@ def train_rival(
     if name in ("MLP", "CNN"):
         seed_everything(seed)
         net = rival_net(name, X[0].shape, int(y.max()) + 1, setting["drop"])
-        net = net.to(X.device, memory_format=torch.channels_last)
+        net = net.to(X.device).to(memory_format=torch.channels_last)
         train_net(net, X, y, steps, setting["rate"], setting["decay"], seed)
 
         @torch.no_grad()
