@@ -105,7 +105,7 @@ def from_table(
     than half numbers is a column of numbers with a slip in it, and an error. A missing cell
     (MISSING) becomes the column's mean, or the word "missing"; beside a column of numbers with
     missing cells stands another one, "NAME missing", with "no" and "yes". Columns in `skip` are
-    left out.
+    left out. In the target an empty cell is an error, any other word a class.
 
     With `like`, a table that was read before, columns, words, classes, means and stds are that
     table's; a word that it did not have is an error. Means are of the whole file: to keep a test
@@ -121,6 +121,8 @@ def from_table(
         if name not in header:
             raise DataError(f"{path} has no column {name!r}, but {', '.join(header)}")
     labels = [row[header.index(target)] for row in rows]
+    if "" in labels:
+        raise DataError(f"{path}, row {labels.index('') + 1}, column {target}: no value")
     classes = _words(path, target, labels) if like is None else like.classes
     y = [_place(path, target, k, cell, classes) for k, cell in enumerate(labels)]
     kept = [name for name in header if name != target and name not in skip]
@@ -353,8 +355,6 @@ def _words(path: Path, name: str, cells: Sequence[str]) -> tuple[str, ...]:
 
 
 def _place(path: Path, name: str, k: int, cell: str, words: Sequence[str]) -> int:
-    if _missing(cell) and cell not in words:
-        raise DataError(f"{path}, row {k + 1}, column {name}: no value")
     if cell not in words:
         known = ", ".join(words[:10])
         raise DataError(f"{path}, row {k + 1}, column {name}: {cell!r} is none of {known}")
@@ -377,6 +377,8 @@ def _column(
     there = sum(not gap for gap in gaps)
     right = sum(n is not None for n, gap in zip(numbers, gaps, strict=True) if not gap)
     words, mean = known.get(name, ((), 0.0))
+    if not known and not there:
+        raise DataError(f"{path}, column {name}: no value in any row")
     if words or (not known and right <= there / 2):
         cells = ["missing" if gap else cell for cell, gap in zip(cells, gaps, strict=True)]
         words = words or _words(path, name, cells)
@@ -389,8 +391,6 @@ def _column(
                 f"though {right} of {there} cells are"
             )
     if not known:
-        if not there:
-            raise DataError(f"{path}, column {name}: no value in any row")
         mean = sum(n for n, gap in zip(numbers, gaps, strict=True) if n is not None and not gap)
         mean /= there
     filled = [mean if gap or n is None else n for n, gap in zip(numbers, gaps, strict=True)]

@@ -19,7 +19,7 @@ from dlbook_utils.foundations.gradient_flow import clip_gradients
 from dlbook_utils.foundations.linear import batches, evaluate
 from dlbook_utils.foundations.optimisation import cosine, warm_up
 from dlbook_utils.page.devices import generator
-from dlbook_utils.page.guards import check_count, check_data, check_loss, checked_pair
+from dlbook_utils.page.guards import check_count, check_data, check_loss, check_shape, checked_pair
 
 Run = dict[str, Any]
 KEPT = ("step", "history", "best")
@@ -162,6 +162,7 @@ class FromBytes(nn.Module):
         self.register_buffer("std", torch.tensor(std).view(-1, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
+        check_shape(x, ["n", len(self.mean), "h", "w"], "pictures")
         scores = self.model((x.float() / 255 - self.mean) / self.std)
         return scores.softmax(1)  # (n, K)
 
