@@ -60,6 +60,10 @@ NOT_ASKED = {  # of MODULES: why
     "foundations.backprop.as_node": "makes a node of anything that NumPy makes an array of",
     "foundations.backprop.topological_order": "takes nodes that the engine made",
     "foundations.linear.fit": "its guards: tests/page/test_guards.py, tests/test_calls.py",
+    "practice.own_data.train_epoch": "its guards: tests/practice/test_own_data.py",
+    "practice.own_data.train_run": "its guards: tests/practice/test_own_data.py",
+    "practice.own_data.save_run": "a run that start_run made",
+    "practice.own_data.resume_run": "a file that save_run wrote",
 }
 
 
@@ -279,6 +283,12 @@ def enter():
     ask(lean + "ViewedLinear", 4, 3)
     ask(lean + "ViewedLinear()", 4, 3, call=[f(2, 4)])
     ask(lean + "largest_mask", f(4, 6), 0.5)
+    own = "practice.own_data."
+    ask(own + "rate_at", 3, 9, 0.5, 0.1)
+    ask(own + "start_run", nn.Linear(4, 2), 0, 0.01)
+    ask(own + "rate_test", nn.Linear(4, 2), *pair, 0.01, 1.0, 3, 8, 0)
+    ask(own + "FromBytes", nn.Flatten(), (0.5,), (0.2,))
+    ask(own + "FromBytes()", nn.Flatten(), (0.5,), (0.2,), call=[255 * f(2, 1, 3, 3).sigmoid()])
     cnn = "vision.cnn."
     ask(cnn + "output_size", 8, 3, 2, 1, 1)
     ask(cnn + "unfold", f(2, 3, 8, 8), (3, 3), 2, 1, 1, 0.0)
@@ -951,6 +961,9 @@ EXCUSED |= {
     r"practice\.classical\.rival_net (1 empty|3 nan)": LAZY,
     r"practice\.efficiency\.(decode_float|largest_mask|ViewedLinear\(\)) 0 wrong shape.*": BATCH,
     r"practice\.efficiency\.(fake_quantise|grid_step) 0 wrong shape: a column more": WIDER,
+    r"practice\.own_data\.rate_test 2 wrong type: bytes": "PyTorch's loss takes such labels, too",
+    r"practice\.own_data\.FromBytes\(\) 0 wrong shape: a column more": WIDER,
+    r"practice\.own_data\.FromBytes\(\) 0 wrong type: bytes": "bytes are what it is for",
     r"beyond\.reinforcement\.(advantages|clipped_loss) [012] wrong type: bytes": FORMULA,
     r"beyond\.reinforcement\.interquartile_mean 0 wrong shape.*": BATCH,
     r"beyond\.reinforcement\.bootstrap_interval 0 wrong shape: a column more": "a run more",

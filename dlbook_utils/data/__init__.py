@@ -10,6 +10,9 @@ place, one line says so, and `.real` is False. `python -m dlbook_utils.data NAME
     >>> train, valid = data.split(digits, 0.8, 0.2)
     >>> train.inputs().shape, train.y.shape
     (torch.Size([1150, 1, 8, 8]), torch.Size([1150]))
+
+A reader's own files become the same kinds of sets by `from_folder`, `from_table`, `from_series` and
+`from_pairs` (see `own`).
 """
 
 from __future__ import annotations
@@ -19,6 +22,16 @@ import operator
 from typing import Any, overload
 
 from . import fetch, registry
+from .own import (
+    duplicates,
+    from_folder,
+    from_pairs,
+    from_series,
+    from_table,
+    picture_files,
+    scale_by_first,
+    split_groups,
+)
 from .registry import DataError
 from .sets import (
     Graph,
@@ -50,10 +63,18 @@ __all__ = [
     "Text",
     "about",
     "available",
+    "duplicates",
     "ensure",
     "fingerprint",
+    "from_folder",
+    "from_pairs",
+    "from_series",
+    "from_table",
     "load",
+    "picture_files",
+    "scale_by_first",
     "split",
+    "split_groups",
     "validate",
 ]
 

@@ -209,7 +209,7 @@ def cosine(t: float, total: float, least: float = 0.0) -> float:
     return least + (1 - least) * (1 + cos(pi * t / total)) / 2
 
 
-def warm_up(t: int, steps: int, start: float = 0.0) -> float:
+def warm_up(t: int, steps: float, start: float = 0.0) -> float:
     """Rise in a straight line from `start` to 1 in `steps` steps, and stay (torch: LinearLR)."""
     return start + (1 - start) * min(t / steps, 1)
 
