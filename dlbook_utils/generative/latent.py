@@ -110,7 +110,7 @@ def revive_codes(E: Tensor, used: Tensor, h: Tensor, g: Generator) -> int:
     check_shape(used, [len(check_shape(E, ["K", "d"], "E"))], "used")
     check_inputs(E, where="codes")
     check_inputs(check_shape(h, [..., E.shape[1]], "h"), where="outputs")
-    rows = h.flatten(0, -2)
+    rows = check_finite(h, "h").flatten(0, -2)
     dead = (used == 0).nonzero()[:, 0]
     chosen = torch.randint(len(rows), (len(dead),), generator=g).to(h.device)
     E[dead] = rows[chosen]
