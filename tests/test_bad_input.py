@@ -472,6 +472,16 @@ def enter():
     ask(fl + "CouplingFlow", 2, 2, 4, 8)
     ask(fl + "CouplingFlow()", 2, 2, 4, 8, call=[f(2, 5, 4)])
     ask(fl + "CouplingFlow().log_prob", 2, 2, 4, 8, call=[f(2, 5, 4)])
+    la = "generative.latent."
+    ask(la + "pass_through", f(4, 3), f(4, 3, seed=1))
+    ask(la + "codebook_loss", f(4, 3), f(4, 3, seed=1), beta=0.25)
+    ask(la + "VQVAE", 5, 3, 4)
+    ask(la + "VQVAE()", 5, 3, 4, call=[f(2, 3, 8, 8)])
+    ask(la + "VQVAE().encode", 5, 3, 4, call=[f(2, 3, 8, 8)])
+    ask(la + "VQVAE().decode", 5, 3, 4, call=[f(2, 4, 3)])
+    ask(la + "guide", f(3, 5), f(3, 5, seed=1), 2.0)
+    for name in ("quantise", "revive_codes"):
+        NOT_ASKED[la + name] = "outputs of any number of axes: tests/generative/test_latent.py"
     NOT_ASKED[fl + "train_flow"] = "takes a loss that is a function: tests/generative/test_flows.py"
     ask(fl + "matching_loss", MLPsSideBySide(2, [18, 4, 2]), f(2, 5, 2), f(2, 5, 2, seed=1), g())
     NOT_ASKED[fl + "velocity_of"] = "asked when the function that it makes is called"
