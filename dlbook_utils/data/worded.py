@@ -105,10 +105,11 @@ def draw_worded(
     Each sort is as frequent as another, unless one `sort` is asked for. What a caption leaves open
     (in which cells; which of the other colours) is drawn. All on the CPU.
     """
-    n, made = check_count(n, "n"), []
+    n = check_count(n, "n")
+    made: list[Worded] = []
     if sort is not None:
         check_count(sort, "sort", 0, len(SORTS) - 1)
-    while sum(len(part.words) for part in made) < n:
+    while sum(part.words.shape[0] for part in made) < n:
         every = _draw_all(4 * n, generator, sort)
         stray = (every.sorts == 3) & (every.cells == RED_RING).any(1)
         keep = (every.gaps == gaps) & ~stray
