@@ -109,6 +109,14 @@ def table(path: Path) -> list[dict]:
     return rows
 
 
+def spent(path: Path) -> float:
+    """Return how many seconds the chapter's runs took together, earlier ones with them."""
+    from dlbook_utils.records import ledger
+
+    pieces = ledger.read(ROOT / PIECES)
+    return sum(piece["seconds"] for piece in pieces if piece["key"].startswith(name(path)))
+
+
 def record(path: Path, rows: list[dict], seconds: float) -> None:
     """Add a chapter's table to the record, once for the same code."""
     from dlbook_utils.records import ledger
@@ -126,9 +134,8 @@ def main() -> int:
     failures = 0
     for path in paths:
         print(path.relative_to(ROOT), flush=True)
-        start = time.perf_counter()
         rows = table(path)
-        record(path, rows, time.perf_counter() - start)
+        record(path, rows, spent(path))
         failures += sum(row["runs"] - row["held"] for row in rows)
     return 1 if failures else 0
 

@@ -123,3 +123,19 @@ def test_what_is_recorded_held_everywhere():
         if row["held"] < row["runs"] or row["runs"] < 12
     ]
     assert not fallen
+
+
+def test_a_record_says_what_all_its_runs_took_also_earlier_ones(monkeypatch, tmp_path, elsewhere):
+    path = tmp_path / "a.md"
+    for code, seconds in (("water = 'dry'", 50.0), ("water = 'wet'", 4.0)):
+        elsewhere.source = code
+        for setting in ("SEED=0", "SEED=1"):
+            line = robust.line(f"{robust.name(path)} {setting}", seconds, {"claims": []})
+            ledger.append(tmp_path / robust.PIECES, line)
+    assert robust.spent(path) == 8.0
+    monkeypatch.setattr(robust, "chapters", lambda: [path])
+    monkeypatch.setattr(robust, "table", lambda path: [])
+    monkeypatch.setattr(robust.sys, "argv", ["robust"])
+    assert robust.main() == 0
+    (line,) = ledger.read(tmp_path / "records" / robust.ROBUST_RECORD)
+    assert line["seconds"] == 8.0
