@@ -60,8 +60,8 @@ def spell(text: str) -> Tensor:
 def paint(cells: Tensor, generator: Generator) -> Tensor:
     """Return pictures (n, 3, 16, 16) in [0, 1] of what stands in the cells (n, 4).
 
-    Cells go from the upper left to the lower right. Sizes (2.4 to 3.3 pixels from the middle to the
-    edge) and places (half a pixel each way) are drawn, on the CPU, whatever stands there.
+    Cells go from the upper left to the lower right. Sizes (2.7 to 3.2 pixels from the middle to the
+    edge) and places (a third of a pixel each way) are drawn, on the CPU, whatever stands there.
     """
     n, _ = check_shape(check_ids(cells, KINDS + 1, "cells"), ["n", 4], "cells").shape
     u = torch.rand(n, 4, 3, 1, 1, generator=generator).to(cells.device)
