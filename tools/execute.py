@@ -35,6 +35,7 @@ INPUTS = ("requirements.txt", "constraints.txt", "pyproject.toml")
 BOOK_RECORD = "book.jsonl"  # how long builds took: no page reads it
 ROBUST_RECORD = "robust.jsonl"  # claims under other seeds: no cell reads it
 CLAIM = "application/vnd.dlbook.claim+json"
+WARNING = re.compile(r"ipykernel_\d+[/\\]\d+\.py:\d+: \w*Warning")  # caused by a cell's own line
 
 for _name in ("DLBOOK_DATA", "DLBOOK_CACHE"):  # kernels run in the chapters' folders
     if os.environ.get(_name):
@@ -210,6 +211,8 @@ def _run(job: tuple[Path, float]):
         run_cells(notebook, path.parent, timeout)
         if names := glued_twice(notebook):
             raise ValueError(f"glued twice, so that one of the numbers is lost: {names}")
+        if lines := warned(notebook):
+            raise ValueError(f"a reader would see a warning: {lines}")
     except Exception as error:  # a cell that failed, a kernel that died, a timeout
         page.error = f"{type(error).__name__}: {error}"
     page.seconds = time.perf_counter() - start
@@ -236,6 +239,13 @@ def glued_twice(notebook) -> list[str]:
     marks = [out.get("metadata", {}).get("scrapbook", {}) for out in outputs]
     counts = Counter(mark["name"] for mark in marks if "name" in mark)
     return sorted(name for name, times in counts.items() if times > 1)
+
+
+def warned(notebook) -> list[str]:
+    """Return the warnings that an executed notebook's own lines caused, as a reader sees them."""
+    outputs = [out for cell in notebook.cells for out in cell.get("outputs", [])]
+    written = "".join(out["text"] for out in outputs if out.get("name") == "stderr")
+    return [line for line in written.splitlines() if WARNING.search(line)]
 
 
 def claims(notebook) -> list[dict]:

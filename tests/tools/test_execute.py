@@ -145,3 +145,15 @@ def test_a_page_that_glues_a_name_twice_fails(book, capsys):
     path.write_text(CHAPTER.replace("print(", twice + "print("))
     assert execute.report(execute.execute([path])) == 1
     assert "glued twice, so that one of the numbers is lost: ['n']" in capsys.readouterr().out
+
+
+def test_a_page_whose_cell_causes_a_warning_fails_not_one_with_other_messages(
+    book, capsys
+):
+    path = book / "book" / "a.md"
+    loud = "import sys, warnings\nprint('fetching', file=sys.stderr)\n"
+    path.write_text(CHAPTER.replace("print(", loud + "print(", 1))
+    assert execute.report(execute.execute([path])) == 0
+    path.write_text(CHAPTER.replace("print(", loud + "warnings.warn('old')\nprint(", 1))
+    assert execute.report(execute.execute([path])) == 1
+    assert "UserWarning: old" in capsys.readouterr().out
