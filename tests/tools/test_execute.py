@@ -147,9 +147,7 @@ def test_a_page_that_glues_a_name_twice_fails(book, capsys):
     assert "glued twice, so that one of the numbers is lost: ['n']" in capsys.readouterr().out
 
 
-def test_a_page_whose_cell_causes_a_warning_fails_not_one_with_other_messages(
-    book, capsys
-):
+def test_a_page_whose_cell_causes_a_warning_fails_not_one_with_other_messages(book, capsys):
     path = book / "book" / "a.md"
     loud = "import sys, warnings\nprint('fetching', file=sys.stderr)\n"
     path.write_text(CHAPTER.replace("print(", loud + "print(", 1))
