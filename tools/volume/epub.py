@@ -22,7 +22,7 @@ from pathlib import Path
 from lxml import etree, html
 
 from tools.volume import downloads
-from tools.volume.site import SITE, Page, date, pages, settings
+from tools.volume.site import SITE, Page, date, imprint, pages, settings
 from tools.volume.text import classed, prepare
 
 HERE = Path(__file__).parent
@@ -45,7 +45,7 @@ CAMEL = {  # what HTML's parser writes small
 }
 PARTS = {"msub": 2, "msup": 2, "munder": 2, "mover": 2, "msubsup": 3, "munderover": 3}  # MathML's
 APPLIED = "\u2061"  # the invisible operator "function application"
-UNKNOWN = ("role", "tabindex", "aria-level", "data-live", "data-page")  # and what Sphinx leaves
+UNKNOWN = ("role", "tabindex", "aria-level")  # to EPUB, as all data-* here
 
 
 def main() -> int:
@@ -103,8 +103,7 @@ def bring_pictures(page: Page) -> dict[str, str]:
     """Point the page's images into the EPUB; return which file of the site each of them is."""
     brought = {}
     for picture in page.article.iter("img"):
-        source = posixpath.join(posixpath.dirname(page.name), picture.get("src"))
-        source = posixpath.normpath(source)
+        source = page.picture(picture.get("src"))
         name = f"pictures/{posixpath.basename(source)}"
         picture.set("src", name)
         brought[name] = source
@@ -117,10 +116,9 @@ def light(path: Path) -> bytes:
     if path.suffix == ".svg":
         content = re.sub(rb"<metadata>.*?</metadata>", b"", content, flags=re.DOTALL)
         content = re.sub(rb"<!DOCTYPE[^>]*>", b"", content)
-        content = re.sub(
-            rb"(<image\b[^>]*?) id=\"[^\"]*\"", rb"\1", content
-        )  # may stand there twice
-        content = re.sub(rb"<path\b(?![^>]* d=)", b'<path d="M0 0"', content)  # a space's outline
+        # an image's id may stand there twice, and a space's outline has no path
+        content = re.sub(rb"(<image\b[^>]*?) id=\"[^\"]*\"", rb"\1", content)
+        content = re.sub(rb"<path\b(?![^>]* d=)", b'<path d="M0 0"', content)
     return content
 
 
@@ -181,10 +179,8 @@ def title_page() -> str:
     title, author, site = settings()["title"], settings()["author"], settings()["html"]["baseurl"]
     return (
         f'<section class="title-page"><h1>{escape(title)}</h1><p>{escape(author)}</p>'
-        f'<p class="imprint">The book at <a href="{site}">{site}</a>, of {date()}. Every number, '
-        "figure and claim in it comes from code that ran when it was built. The code that only "
-        "draws figures is left out here; the notebooks on the site have it. Solutions are at the "
-        f"end. © {settings()['copyright']} {escape(author)}.</p></section>"
+        f'<p class="imprint"><a href="{site}">{site}</a></p>'
+        f'<p class="imprint">{escape(imprint())}</p></section>'
     )
 
 
@@ -192,13 +188,12 @@ def navigation(volume: list[Page]) -> str:
     """Return the table of contents that reading systems show: parts, chapters, sections."""
     parts: dict[str, list[str]] = {}
     for page in volume:
-        label = f"{page.number.removeprefix('Chapter ')} {page.title}".strip()
         inner = "".join(
             f'<li><a href="{page.slug}.xhtml#{place}">{escape(heading)}</a></li>'
             for place, heading in page.sections
         )
         inner = f"<ol>{inner}</ol>" if inner else ""
-        item = f'<li><a href="{page.slug}.xhtml">{escape(label)}</a>{inner}</li>'
+        item = f'<li><a href="{page.slug}.xhtml">{escape(page.label)}</a>{inner}</li>'
         parts.setdefault(page.part, []).append(item)
     rows = []
     for part, items in parts.items():

@@ -7,7 +7,6 @@ Chromium prints twice: the second time with the page numbers that the first gave
 
 from __future__ import annotations
 
-import posixpath
 import re
 import subprocess
 import sys
@@ -21,7 +20,7 @@ from lxml.html.builder import E
 
 from tools.assets import ROOT, node
 from tools.volume import downloads
-from tools.volume.site import SITE, Page, date, pages, settings
+from tools.volume.site import SITE, Page, imprint, pages, settings
 from tools.volume.text import classed, prepare
 
 FOLDER = ROOT / "_build" / "volume"
@@ -78,8 +77,7 @@ def paper(site: Path, volume: list[Page]) -> html.HtmlElement:
         for hidden in classed(page.article, "katex-mathml"):
             hidden.drop_tree()
         for picture in page.article.iter("img"):
-            source = posixpath.join(posixpath.dirname(page.name), picture.get("src"))
-            picture.set("src", posixpath.normpath(source))
+            picture.set("src", page.picture(picture.get("src")))
     cite_pages(volume)
     body = E.body(*title_pages(), contents_pages(volume))
     part = ""
@@ -99,8 +97,7 @@ def styles(site: Path, volume: list[Page]) -> list[html.HtmlElement]:
     head = html.parse(str(site / f"{chapter.name}.html")).getroot().find("head")
     found = [head.find("style"), *head.xpath("link[@rel='stylesheet']")]
     for link in found[1:]:
-        path = posixpath.join(posixpath.dirname(chapter.name), link.get("href"))
-        link.set("href", posixpath.normpath(path))
+        link.set("href", chapter.picture(link.get("href")))
     headings = []
     for page in volume:
         label = re.sub(r"(\d+)$", r"\1 · ", page.number.removeprefix("Chapter ")) + page.title
@@ -136,15 +133,8 @@ def title_pages() -> list[html.HtmlElement]:
     return [
         E.div(E.p(title, **{"class": "title"}), E.p(author), id="title", **{"class": "title-page"}),
         E.div(
-            E.p(
-                "This is the printed form of the book at ", E.a(site, href=site), f", of {date()}."
-            ),
-            E.p(
-                "Every number, figure and claim in it comes from code that ran when it was built. "
-                "The code that only draws figures is left out here; the notebooks on the site have "
-                "it, and there the figures with a slider move. Solutions are at the end."
-            ),
-            E.p(f"© {settings()['copyright']} {author}."),
+            E.p(E.a(site, href=site)),
+            E.p(imprint()),
             **{"class": "imprint"},
         ),
     ]
@@ -256,8 +246,7 @@ def bind(draft: Path, out: Path, volume: list[Page]) -> int:
         if page.part != part:
             part = page.part
             parent = mark(part, part_id(part))
-        name = f"{page.number.removeprefix('Chapter ')} {page.title}".strip()
-        item = mark(name, page.slug, parent)
+        item = mark(page.label, page.slug, parent)
         for place, heading in page.sections:
             if place in where:
                 mark(heading, place, item)

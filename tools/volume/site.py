@@ -34,11 +34,30 @@ class Page:
         """The name as an id and as a file's name: ``book-foundations-linear``."""
         return self.name.replace("/", "-")
 
+    @property
+    def label(self) -> str:
+        """Number and title, as a contents lists them: ``4 Linear models``."""
+        return f"{self.number.removeprefix('Chapter ')} {self.title}".strip()
+
+    def picture(self, source: str) -> str:
+        """Return where a picture of the page is, from the root of the site."""
+        return posixpath.normpath(posixpath.join(posixpath.dirname(self.name), source))
+
 
 @cache
 def settings() -> dict:
     """Return ``_config.yml``: title, author, addresses."""
     return yaml.safe_load((ROOT / "_config.yml").read_text("utf-8"))
+
+
+def imprint() -> str:
+    """Return what a reader of the book in one piece is told of it."""
+    return (
+        f"This is the book of {date()}. Every number, figure and claim in it comes from code that "
+        "ran when it was built. Code that its pages fold away, for figures, tables and counts, is "
+        "left out; the notebooks on the site have it. Solutions are at the end. "
+        f"© {settings()['copyright']} {settings()['author']}."
+    )
 
 
 def date() -> str:
@@ -72,6 +91,11 @@ def contents(site: Path) -> list[tuple[str, str]]:
 def parser() -> html.HTMLParser:
     """Return a parser for our own pages, which are all UTF-8, and some of them long."""
     return html.HTMLParser(encoding="utf-8", huge_tree=True)
+
+
+def address(name: str, place: str) -> str:
+    """Return where a page, and a place on it, are from the root of the site."""
+    return f"{name}.html" + (f"#{place}" if place else "")
 
 
 def target(page: str, link: str) -> tuple[str, str]:

@@ -10,7 +10,6 @@ thing are its speaker's notes (press S). reveal.js, from npm, shows the decks, a
 
 from __future__ import annotations
 
-import posixpath
 import re
 import shutil
 import sys
@@ -25,7 +24,7 @@ from lxml.html.builder import E
 from dlbook_utils.page import palette
 from tools.assets import PACKAGES
 from tools.volume import downloads, sheets
-from tools.volume.site import SITE, Page, pages, settings, target
+from tools.volume.site import SITE, Page, address, pages, settings, target
 from tools.volume.text import classed, describe, unfold, words
 
 HERE = Path(__file__).parent
@@ -153,14 +152,13 @@ def stack_frames(article: html.HtmlElement) -> None:
 
 
 def relocate(page: Page) -> None:
-    """Have pictures and links of a chapter work from its deck, and drop ids, which notes repeat."""
+    """Have pictures and links of a chapter work from its deck."""
     for picture in page.article.iter("img"):
-        source = posixpath.join(posixpath.dirname(page.name), picture.get("src"))
-        picture.set("src", up(page) + posixpath.normpath(source))
+        picture.set("src", up(page) + page.picture(picture.get("src")))
     for link in page.article.xpath(".//a[@href]"):
         if not re.match(r"[a-z]+:", link.get("href")):
             name, place = target(page.name, link.get("href"))
-            link.set("href", f"{up(page)}{name}.html" + (f"#{place}" if place else ""))
+            link.set("href", up(page) + address(name, place))
 
 
 def opening(page: Page) -> Slide:
@@ -332,8 +330,7 @@ def overview(rows: list[tuple[Page, int]]) -> str:
         if page.part != part:
             part = page.part
             lines.append(f"<h2>{escape(part)}</h2>")
-        name = f"{page.number.removeprefix('Chapter ')} {page.title}"
-        link = f'<a href="{below(page)}.html">{escape(name)}</a>'
+        link = f'<a href="{below(page)}.html">{escape(page.label)}</a>'
         sheet, key = (f"{below(page)}{ending}" for ending in (sheets.SHEET, sheets.KEY))
         more = f'{count} slides, <a href="{sheet}">exercises</a>, <a href="{key}">answers</a>'
         lines.append(f"<p>{link} <small>{more}</small></p>")

@@ -9,9 +9,9 @@ from urllib.parse import unquote
 from lxml import html
 from lxml.html.builder import E
 
-from tools.volume.site import Page, settings, target
+from tools.volume.site import Page, address, settings, target
 
-# what needs a mouse or a kernel, and the code of plots
+# what needs a mouse or a kernel, and code that is folded away
 UNWANTED = ["headerlink", "js-only", "live-controls", "live-inputs", "frames-control", "copy"]
 UNWANTED += ["toctree-wrapper", "hide", "helpers", "needs-said"]
 SOLUTIONS = "solutions"
@@ -103,16 +103,11 @@ def relink(pages: list[Page]) -> None:
                 continue
             name, place = target(page.name, link.get("href"))
             if qualified(name) not in slugs:
-                link.set("href", settings()["html"]["baseurl"] + link_path(name, place))
+                link.set("href", settings()["html"]["baseurl"] + address(name, place))
             elif place and qualified(name, place) in ids:
                 link.set("href", f"#{qualified(name, place)}")
             else:  # the top of a page, or code that was folded away
                 link.set("href", f"#{qualified(name)}")
-
-
-def link_path(name: str, place: str) -> str:
-    """Return where a page of the site, and a place on it, are below the site's address."""
-    return f"{name}.html" + (f"#{place}" if place else "")
 
 
 def move_solutions(pages: list[Page]) -> Page:
